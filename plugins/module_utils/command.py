@@ -1,0 +1,61 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one way in which this project runs other programs: an argument list, never a shell."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Mapping, Sequence
+
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+
+
+class CommandError(ReimageError):
+    """A program is missing, failed, or took too long."""
+
+    def __init__(self, message: str, returncode: int | None = None, stdout: bytes = b"", stderr: bytes = b"") -> None:
+        super().__init__(message)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    data: bytes | None = None,
+    timeout: float = 60,
+    accept: Sequence[int] = (0,),
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end and return what it printed, as bytes.
+
+    :param arguments: The program and its arguments. They appear in error messages, so never put a secret here:
+        pass it in I(data), which goes to standard input.
+    :param timeout: Seconds after which the program is killed.
+    :param accept: The exit codes that mean success.
+    :param environment: The whole environment of the program; the caller's own if C(None).
+    :raises CommandError: The program does not exist, took longer than I(timeout), or ended otherwise.
+    """
+    shown = " ".join(arguments)
+    try:
+        result = subprocess.run(
+            list(arguments), input=data, capture_output=True, timeout=timeout, env=environment, check=False
+        )
+    except FileNotFoundError as error:
+        raise CommandError(f"{arguments[0]}: this program is not installed here (wanted for: {shown})") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(
+            f"{shown}: did not end within {timeout:g} s", None, error.stdout or b"", error.stderr or b""
+        ) from error
+    if result.returncode not in accept:
+        said = (result.stderr or result.stdout).decode(errors="replace").strip()[-500:]
+        raise CommandError(
+            f"{shown}: failed with exit code {result.returncode}: {said}",
+            result.returncode,
+            result.stdout,
+            result.stderr,
+        )
+    return result

@@ -1,0 +1,15 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes the collection importable as C(ansible_collections.reimage.lab) from wherever it was cloned to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ansible_collections
+
+ROOT = Path(__file__).resolve().parent.parent
+# The `ansible` package makes ansible_collections a regular package, which a second folder on sys.path cannot extend.
+ansible_collections.__path__.insert(0, str(ROOT / "var/collections/ansible_collections"))
