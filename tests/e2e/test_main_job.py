@@ -1,0 +1,139 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The main job, for real: a master is captured and three PCs are reimaged over PXE, as `make demo` does it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Play
+
+PCS = ["pc-01", "pc-02", "pc-03"]
+STATES = [
+    "armed",
+    "booted",
+    "preflight",
+    "writing",
+    "verified",
+    "identified",
+    "released",
+    "first_boot",
+    "reachable",
+    "done",
+]
+
+
+def records() -> dict[str, dict[str, object]]:
+    folder = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/boot/state"
+    return {record["name"]: record for record in (json.loads(path.read_text()) for path in folder.glob("*.json"))}
+
+
+def fields(recap: str, name: str) -> dict[str, int]:
+    line = next(line for line in recap.splitlines() if re.match(rf"{name}\s+: ok=", line))
+    return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
+
+
+def test_every_machine_walked_all_states_in_order(demo: str) -> None:
+    found = records()
+    for name in PCS:
+        history = found[name]["history"]
+        assert [entry["state"] for entry in history] == STATES  # type: ignore[attr-defined]
+
+
+def test_second_run_changed_nothing(demo: str) -> None:
+    recap = (ROOT / "var/lab/second-run.log").read_text()
+    for name in PCS:
+        assert fields(recap, name)["changed"] == 0
+        assert fields(recap, name)["failed"] == 0
+
+
+def test_machine_that_nobody_armed_started_its_own_disk(demo: str) -> None:
+    assert "pc-04 started its own disk" in (ROOT / "var/lab/pcs/pc-04.serial.log").read_text(errors="replace")
+    assert "pc-04" not in records()
+
+
+def test_report_has_every_machine_and_needs_no_network(demo: str) -> None:
+    report = json.loads((ROOT / "var/report/report.json").read_text())
+    page = (ROOT / "var/report/report.html").read_text()
+    for name in PCS:
+        assert name in json.dumps(report)
+        assert name in page
+    assert "data:image/png;base64," in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_terminal_shows_progress_and_a_table(demo: str) -> None:
+    assert re.search(r"pc-0[123].*\d+ ?%.*MiB/s", demo)
+    assert re.search(r"pc-01 .*done", demo)
+
+
+@pytest.mark.parametrize("name", PCS)
+def test_disk_holds_its_identity_and_a_clean_filesystem(demo: str, play: Play, name: str) -> None:
+    """Read with debugfs and e2fsck from a copy-free snapshot of the disk, while production is switched off."""
+    subprocess.run(
+        ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", f"root=var/lab name={name} state=stopped"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    disk = ROOT / f"var/lab/pcs/{name}.raw"
+    table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)
+    root = max(table["partitiontable"]["partitions"], key=lambda partition: partition["size"])
+    at = f"{disk}?offset={root['start'] * 512}"
+    hostname = subprocess.run(["debugfs", "-R", "cat /etc/hostname", at], check=True, capture_output=True).stdout
+    assert hostname.decode().strip() == name
+    subprocess.run(["e2fsck", "-fy", at], check=False, capture_output=True)
+    assert subprocess.run(["e2fsck", "-fn", at], check=False, capture_output=True).returncode == 0
+
+
+class TestBadInput:
+    """One clear error each, before anything was written."""
+
+    def refused(self, result: subprocess.CompletedProcess[str], *words: str) -> None:
+        assert result.returncode != 0
+        for word in words:
+            assert word in result.stdout, result.stdout[-3000:]
+        assert {name: records()[name]["state"] for name in PCS} == dict.fromkeys(PCS, "done")
+
+    def test_no_target(self, play: Play) -> None:
+        self.refused(play("reimage-lab.yml"), "-e target=NAME")
+
+    def test_unknown_image(self, play: Play) -> None:
+        self.refused(play("reimage-lab.yml", "target=lab_pcs", "reimage_image=nosuch"), "nosuch", "classroom-linux")
+
+    def test_unknown_version(self, play: Play) -> None:
+        self.refused(play("reimage-lab.yml", "target=lab_pcs", "reimage_version=v0"), "v0", "classroom-linux")
+
+    def test_store_that_is_not_there(self, play: Play) -> None:
+        self.refused(play("reimage-lab.yml", "target=lab_pcs", "reimage_root=/nowhere"), "/nowhere")
+
+
+def test_machine_that_never_checks_in_is_named_with_what_was_awaited(play: Play, tmp_path: Path) -> None:
+    """The power tasks do nothing, so the armed machine stays off."""
+    nothing = tmp_path / "power_nothing.yml"
+    nothing.write_text("---\n- name: Do nothing\n  ansible.builtin.meta: noop\n")
+    subprocess.run(
+        ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", "root=var/lab name=pc-01 state=stopped"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    result = play(
+        "reimage-lab.yml",
+        "target=pc-01",
+        "reimage_force=true",
+        "reimage_booted_timeout=15",
+        f"reimage_power_tasks={nothing}",
+    )
+    assert result.returncode != 0
+    assert re.search(r"pc-01.*check.?in.*15 s", result.stdout), result.stdout[-3000:]
+    assert records()["pc-01"]["state"] == "failed"
