@@ -11,5 +11,5 @@ from pathlib import Path
 import ansible_collections
 
 ROOT = Path(__file__).resolve().parent.parent
-# The `ansible` package makes ansible_collections a regular package, which a second folder on sys.path cannot extend.
-ansible_collections.__path__.insert(0, str(ROOT / "var/collections/ansible_collections"))
+# The `ansible` package may make ansible_collections a regular package, which another folder on sys.path cannot extend.
+ansible_collections.__path__ = [str(ROOT / "var/collections/ansible_collections"), *ansible_collections.__path__]
