@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Asks the boot server in short calls until a machine has checked in: stopped, it leaves nothing running there."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+LONGEST_CALL = 15.0
+display = Display()
+
+
+class ActionModule(ActionBase):
+    _requires_connection = True
+    _supports_check_mode = True
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        _, options = self.validate_argument_spec(
+            argument_spec={
+                "mac": {"type": "str", "required": True},
+                "timeout": {"type": "int", "default": 600},
+                "root": {"type": "path", "default": "/srv/reimage/boot"},
+            }
+        )
+        machine = f"{task_vars.get('inventory_hostname', 'machine')} ({options['mac']})"
+        timeout = 0 if self._task.check_mode else options["timeout"]
+        started, shown = time.monotonic(), 0
+        while True:
+            left = timeout - (time.monotonic() - started)
+            wait = max(0.0, min(LONGEST_CALL, left))
+            found = self._ask(options, task_vars, wait=wait, known=shown, hints=left <= LONGEST_CALL)
+            if found.get("failed"):
+                return {**found, "msg": f"{machine}: {found.get('msg', 'the boot server cannot be asked')}"}
+            waited = time.monotonic() - started
+            for step in found["fetched"][shown:]:
+                display.display(f"{machine}: fetched {step['file']} from {step['address']}")
+            shown = len(found["fetched"])
+            if found["checkin"]:
+                display.display(f"{machine}: checked in from {found['checkin']['address']} after {waited:.0f} s")
+                return {"changed": False, "checkin": found["checkin"], "seconds": round(waited, 1)}
+            if self._task.check_mode:
+                return {"changed": False, "checkin": None, "seconds": round(waited, 1)}
+            if waited >= timeout:
+                raise AnsibleActionFail(explain(machine, timeout, found))
+
+    def _ask(self, options: dict[str, Any], task_vars: dict[str, Any], **more: Any) -> dict[str, Any]:
+        return self._execute_module(
+            module_name="reimage.lab.checkin_info",
+            module_args={"mac": options["mac"], "root": options["root"], **more},
+            task_vars=task_vars,
+        )
+
+
+def explain(machine: str, timeout: int, found: dict[str, Any]) -> str:
+    """Say what was awaited, for how long, how far the machine came, and what to look at."""
+    ago = found["now"] - found["armed_at"]
+    awaited = f"{machine}: no check-in within {timeout} s. It was armed with {found['target']} {ago:.0f} s ago"
+    if found["fetched"]:
+        last = found["fetched"][-1]
+        files = ", ".join(step["file"] for step in found["fetched"])
+        return (
+            f"{awaited} and has since fetched {files} from this boot server (last at {_clock(last['at'])}, as"
+            f" {last['address']}): look at its screen"
+        )
+    if found.get("dhcp"):
+        return (
+            f"{awaited} and has since asked for its network boot (dnsmasq: {found['dhcp']}), but has not fetched"
+            " its boot script: look at its screen, and check that it reaches this server by TFTP (UDP 69) and HTTP"
+        )
+    return (
+        f"{awaited} and has since not asked this boot server for anything: check that it is switched on, boots from"
+        " the network first, has this MAC address, and that its network's DHCP relay names this server too"
+    )
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(at)) + " UTC"

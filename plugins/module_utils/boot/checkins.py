@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Check-ins: what a machine in automation says of itself. It is untrusted, so every field is checked."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
+from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
+from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming
+
+PROTOCOL = 1
+LARGEST = 64 << 10
+_TEXT_LIMIT = 128
+_KEY = re.compile(
+    r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]{40,2000}={0,2})(?: [ -~]{0,200})?"
+)
+_DEVICE = re.compile(r"/dev/(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,63}/?){1,4}")
+_TEXTS = ("uuid", "serial", "vendor", "product", "build")
+
+
+class CheckinError(BootError):
+    """A machine said something of itself that cannot be true or is not well-formed."""
+
+
+def load_checkin(layout: Layout, arming: Arming) -> dict[str, Any] | None:
+    """Return the validated check-in that came with a machine's current token, or None if none came yet.
+
+    C(received_at) is added: seconds since the epoch, by the boot server's clock.
+    """
+    path = layout.inbox(arming.token) / "checkin.json"
+    try:
+        value = read_json(path, LARGEST)
+    except BootError as error:
+        hidden = str(error).replace(str(path), "checkin.json")
+        raise CheckinError(f"what {arming.mac} sent cannot be used: {hidden}") from error
+    if value is None:
+        return None
+    try:
+        return {**validate(value, arming.mac), "received_at": _modified(path)}
+    except CheckinError as error:
+        raise CheckinError(f"what {arming.mac} sent cannot be used: {error}") from error
+
+
+def validate(value: dict[str, Any], mac: str) -> dict[str, Any]:
+    """Return the known fields of a check-in, each with the type and size that it must have.
+
+    :raises CheckinError: Names the first field that is missing or wrong.
+    """
+    if value.get("protocol") != PROTOCOL:
+        raise CheckinError(
+            f"protocol: it speaks {value.get('protocol')!r:.40}, this collection speaks {PROTOCOL}: build the"
+            " automation image again with reimage.lab.setup_server"
+        )
+    macs = [_mac(item, "macs") for item in _items(value, "macs", 32)]
+    if _mac(value.get("mac"), "mac") != mac or mac not in macs:
+        raise CheckinError(f"mac: it is not {mac}, whose token it used")
+    return {
+        "protocol": PROTOCOL,
+        "mac": mac,
+        "macs": macs,
+        "address": _address(value.get("address")),
+        "host_keys": _host_keys(value),
+        **{field: _text(value, field) for field in _TEXTS},
+        "firmware": _choice(value, "firmware", ("bios", "uefi")),
+        "memory_bytes": _count(value, "memory_bytes", 1 << 50),
+        "cpus": _count(value, "cpus", 1 << 16),
+        "disks": [_disk(item) for item in _items(value, "disks", 64)],
+    }
+
+
+def _modified(path: Path) -> float:
+    return round(path.stat().st_mtime, 3)
+
+
+def _mac(value: Any, field: str) -> str:
+    try:
+        return parse_mac(value if isinstance(value, str) else "")
+    except BootError as error:
+        raise CheckinError(f"{field}: {value!r:.40} is not a MAC address") from error
+
+
+def _address(value: Any) -> str:
+    try:
+        address = ipaddress.ip_address(value if isinstance(value, str) else "")
+    except ValueError as error:
+        raise CheckinError(f"address: {value!r:.40} is not an IP address") from error
+    if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
+        raise CheckinError(f"address: {address} is not one that a machine can be reached at")
+    return str(address)
+
+
+def _host_keys(value: dict[str, Any]) -> list[str]:
+    keys = [_host_key(item) for item in _items(value, "host_keys", 8)]
+    if not keys:
+        raise CheckinError("host_keys: there is none")
+    return keys
+
+
+def _host_key(value: Any) -> str:
+    match = _KEY.fullmatch(value) if isinstance(value, str) and len(value) <= 4096 else None
+    if match is None:
+        raise CheckinError(f"host_keys: {value!r:.60} is not an SSH public key")
+    kind, data = match.groups()
+    name = kind.encode()
+    try:
+        decoded = base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise CheckinError("host_keys: a key is not base64") from error
+    if not decoded.startswith(len(name).to_bytes(4, "big") + name):
+        raise CheckinError(f"host_keys: a key that is called {kind} is of another kind")
+    return f"{kind} {data}"
+
+
+def _disk(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise CheckinError("disks: an entry is not an object")
+    path = value.get("path")
+    if not (isinstance(path, str) and _DEVICE.fullmatch(path)):
+        raise CheckinError(f"disks: path {path!r:.80} is not a device")
+    try:
+        texts = {field: _text(value, field) for field in ("model", "serial", "wwn")}
+        return {"path": path, "size": _count(value, "size", 1 << 60), **texts}
+    except CheckinError as error:
+        raise CheckinError(f"disks: {path}: {error}") from error
+
+
+def _items(value: dict[str, Any], field: str, most: int) -> list[Any]:
+    items = value.get(field)
+    if not isinstance(items, list) or len(items) > most:
+        raise CheckinError(f"{field}: must be a list of at most {most} entries")
+    return items
+
+
+def _text(value: dict[str, Any], field: str) -> str:
+    """Firmware is careless with its strings, so these are cleaned and cut where the others are refused."""
+    text = value.get(field)
+    if text is None:
+        return ""
+    if not isinstance(text, str):
+        raise CheckinError(f"{field}: must be text")
+    return "".join(letter if letter.isprintable() else " " for letter in text[:_TEXT_LIMIT]).strip()
+
+
+def _choice(value: dict[str, Any], field: str, choices: tuple[str, ...]) -> str:
+    text = value.get(field)
+    if not isinstance(text, str) or text not in choices:
+        raise CheckinError(f"{field}: {text!r:.40} is not one of {', '.join(choices)}")
+    return text
+
+
+def _count(value: dict[str, Any], field: str, most: int) -> int:
+    number = value.get(field)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= most:
+        raise CheckinError(f"{field}: {number!r:.40} is not a whole number from 0 to {most}")
+    return number

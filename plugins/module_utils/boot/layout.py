@@ -1,0 +1,47 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where things are on the boot server: the folder that docs/architecture.md draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import dashed
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths under the boot modules' C(root)."""
+
+    root: Path
+
+    @property
+    def configuration(self) -> Path:
+        return self.root / "boot.json"
+
+    @property
+    def http(self) -> Path:
+        return self.root / "http"
+
+    @property
+    def checkins(self) -> Path:
+        return self.root / "checkin"
+
+    def hosts(self, mac: str) -> Path:
+        return self.root / "hosts" / dashed(mac)
+
+    def script(self, mac: str) -> Path:
+        return self.http / "machines" / f"{dashed(mac)}.ipxe"
+
+    def token(self, mac: str) -> Path:
+        return self.root / "tokens" / f"{dashed(mac)}.json"
+
+    def inbox(self, token: str) -> Path:
+        """Return the one folder that a token opens."""
+        return self.checkins / token
+
+    def state(self, mac: str) -> Path:
+        return self.root / "state" / f"{dashed(mac)}.json"

@@ -1,0 +1,153 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Arming and disarming: what a machine's next network boot gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import (
+    LOCAL,
+    Configuration,
+    Target,
+    load_configuration,
+)
+from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
+from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_text, remove, write_text
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import dashed
+from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import (
+    Arming,
+    close_inbox,
+    load_arming,
+    new_arming,
+    open_inbox,
+    save_arming,
+)
+
+MASK = "********"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What setting a boot target did, or in check mode would do; before and after are for people, without the token."""
+
+    changed: bool
+    token: str | None
+    armed_at: float | None
+    before: str
+    after: str
+
+
+def arm(layout: Layout, mac: str, target: str, *, renew: bool = False, dry_run: bool = False) -> Change:
+    """Have a machine boot a target from the network, from its next boot until it is disarmed.
+
+    :param renew: Make a new token, and close the old one, though the machine is armed with this target already.
+    :raises BootError: The target is unknown, or a file of it is missing; nothing was written.
+    """
+    configuration = load_configuration(layout)
+    boots = configuration.target(target)
+    _require_files(layout, boots)
+    _require_folders(layout, mac)
+    old = load_arming(layout, mac)
+    keep = old is not None and old.target == target and not renew
+    arming = old if old is not None and keep else new_arming(mac, target)
+    script = boot_script(configuration, boots, arming)
+    hosts = f"{mac},set:armed\n"
+    changed = not (
+        keep
+        and layout.inbox(arming.token).is_dir()
+        and read_text(layout.script(mac)) == script
+        and read_text(layout.hosts(mac)) == hosts
+    )
+    before, after = (
+        _shown(layout, mac, old),
+        _masked(script, arming) + ("" if keep else f"# with a new token: {MASK}\n"),
+    )
+    if changed and not dry_run:
+        if old is not None and not keep:
+            close_inbox(layout, old.token)
+        save_arming(layout, arming)
+        open_inbox(layout, arming.token)
+        write_text(layout.script(mac), script)
+        write_text(layout.hosts(mac), hosts)  # last: from here on dnsmasq answers
+    known = keep or not dry_run
+    return Change(changed, arming.token if known else None, arming.armed_at if known else None, before, after)
+
+
+def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: bool = False) -> Change:
+    """Have a machine start its own disk again, and close its token.
+
+    :param reload: Makes dnsmasq forget the machine. The record of the token goes only after that: if it fails, the
+        next attempt sees that the work is not done.
+    """
+    old = load_arming(layout, mac)
+    changed = old is not None or layout.hosts(mac).exists() or layout.script(mac).exists()
+    before = _shown(layout, mac, old)
+    if changed and not dry_run:
+        remove(layout.hosts(mac))
+        remove(layout.script(mac))
+        if old is not None:
+            close_inbox(layout, old.token)
+        reload()
+        remove(layout.token(mac))
+    return Change(changed, None, None, before, _shown_local(mac))
+
+
+def boot_script(configuration: Configuration, target: Target, arming: Arming) -> str:
+    """Return the iPXE script of an armed machine."""
+    base = f"{configuration.url}/boot"
+    initrd = ["initrd=initrd"] if target.initrd else []  # under UEFI the kernel asks for it by this name
+    arguments = [
+        *initrd,
+        f"reimage.url={configuration.url}",
+        f"reimage.token={arming.token}",
+        f"reimage.mac={arming.mac}",
+        f"BOOTIF=01-{dashed(arming.mac)}",
+        *target.arguments,
+    ]
+    lines = [
+        "#!ipxe",
+        f"# {arming.mac} boots {target.name}; written by reimage.lab, removed when the machine is disarmed",
+        f"kernel --name kernel {base}/{target.kernel} {' '.join(arguments)} || goto failed",
+        *([f"initrd --name initrd {base}/{target.initrd} || goto failed"] if target.initrd else []),
+        "boot || goto failed",
+        ":failed",
+        f"echo reimage.lab: {target.name} did not start; in 10 s this machine goes on to its own disk",
+        "sleep 10",
+        "exit 1",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _require_files(layout: Layout, target: Target) -> None:
+    for name in (target.kernel, target.initrd):
+        if name and not (layout.http / name).is_file():
+            raise BootError(
+                f"boot target {target.name!r}: {layout.http / name} is missing: set this boot server up again"
+                " with reimage.lab.setup_server"
+            )
+
+
+def _require_folders(layout: Layout, mac: str) -> None:
+    for folder in (layout.hosts(mac).parent, layout.script(mac).parent, layout.token(mac).parent, layout.checkins):
+        if not folder.is_dir():
+            raise BootError(f"{folder} is missing: set this boot server up again with reimage.lab.setup_server")
+
+
+def _shown(layout: Layout, mac: str, arming: Arming | None) -> str:
+    script = read_text(layout.script(mac))
+    if arming is None or script is None:
+        return _shown_local(mac)
+    return _masked(script, arming)
+
+
+def _shown_local(mac: str) -> str:
+    return f"# {mac} boots {LOCAL}: no answer to its network boot\n"
+
+
+def _masked(script: str, arming: Arming) -> str:
+    return script.replace(arming.token, MASK)

@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tokens: each arming makes one, and it opens one folder for the machine until it is disarmed."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import time
+from dataclasses import asdict, dataclass
+
+from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
+from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Arming:
+    """A machine's token and what it was armed for.
+
+    C(armed_at) is in seconds since the epoch, by the boot server's clock.
+    """
+
+    mac: str
+    target: str
+    token: str
+    armed_at: float
+
+
+def new_arming(mac: str, target: str) -> Arming:
+    """Make a token of 128 random bits; nothing is written yet."""
+    return Arming(mac, target, secrets.token_hex(16), round(time.time(), 3))
+
+
+def load_arming(layout: Layout, mac: str) -> Arming | None:
+    """Return what a machine is armed for, or None."""
+    path = layout.token(mac)
+    value = read_json(path)
+    if value is None:
+        return None
+    try:
+        arming = Arming(str(value["mac"]), str(value["target"]), str(value["token"]), float(value["armed_at"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise BootError(f"{path}: is damaged: remove it, then arm the machine again") from error
+    if arming.mac != mac or not _TOKEN.fullmatch(arming.token):
+        raise BootError(f"{path}: is damaged: remove it, then arm the machine again")
+    return arming
+
+
+def save_arming(layout: Layout, arming: Arming) -> None:
+    """Write the record, for root's eyes only."""
+    write_json(layout.token(arming.mac), asdict(arming), mode=0o600)
+
+
+def open_inbox(layout: Layout, token: str) -> None:
+    """Make the folder that the token opens; it belongs to whom all check-ins belong, the web server."""
+    inbox = layout.inbox(token)
+    inbox.mkdir(mode=0o700, exist_ok=True)
+    owner = layout.checkins.stat()
+    os.chown(inbox, owner.st_uid, owner.st_gid)
+
+
+def close_inbox(layout: Layout, token: str) -> None:
+    """Remove the folder that the token opens, with what is in it.
+
+    It is renamed first: the web server cannot put a new file into it while it is being emptied.
+    """
+    closed = layout.checkins / f".{token}"
+    try:
+        layout.inbox(token).rename(closed)
+    except FileNotFoundError:
+        if not closed.exists():
+            return
+    shutil.rmtree(closed)

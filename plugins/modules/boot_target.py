@@ -1,0 +1,123 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: boot_target
+short_description: Set what a machine's next network boot gets
+description:
+  - Arms a machine, so that it boots a target such as C(automation) from the network, or disarms it, so that it gets no
+    answer and starts its own disk. A machine that was never armed gets no answer.
+  - Arming makes a token, the folder that the token opens for the machine's check-in, the machine's iPXE script, and
+    last the file that has dnsmasq answer it. Disarming takes all of that away.
+  - Runs on the boot server, which the roles P(reimage.lab.boot_server#role) and P(reimage.lab.proxy_dhcp#role) set up.
+version_added: 0.1.0
+author: The reimage.lab authors (@reimage-lab)
+extends_documentation_fragment: [reimage.lab.attributes]
+attributes:
+  diff_mode:
+    support: full
+    details: [The machine's boot script, with its token masked.]
+options:
+  mac:
+    description: The MAC address of the machine's network card that boots.
+    type: str
+    required: true
+  target:
+    description:
+      - V(local) disarms. V(automation), or another name that C(boot.json) has, arms.
+      - A machine that is armed again with the same target keeps its token.
+    type: str
+    required: true
+  renew:
+    description: Make a new token though the machine is armed with this target already. What it checked in with the old
+      one is forgotten, so that only a boot from now on counts.
+    type: bool
+    default: false
+  root:
+    description: The folder of boot control on the boot server.
+    type: path
+    default: /srv/reimage/boot
+  reload:
+    description: The command that has dnsmasq forget a disarmed machine. An empty list runs none.
+    type: list
+    elements: str
+    default: [systemctl, reload, dnsmasq]
+notes:
+  - The token lets its holder write the machine's check-in. Set C(no_log) on tasks that pass it on.
+seealso:
+  - module: reimage.lab.wait_for_checkin
+"""
+
+EXAMPLES = r"""
+- name: Have pc-01 boot automation
+  reimage.lab.boot_target:
+    mac: 52:54:00:77:01:01
+    target: automation
+  delegate_to: imaging-server
+
+- name: Have pc-01 start its own disk again
+  reimage.lab.boot_target:
+    mac: 52:54:00:77:01:01
+    target: local
+  delegate_to: imaging-server
+"""
+
+RETURN = r"""
+token:
+  description: The token of an armed machine. Not returned in check mode if one would be made.
+  returned: when the machine is armed
+  type: str
+  sample: 0f7b2cbb7f0d4b6c9b1f5a8d3e2c1b0a
+armed_at:
+  description: When the token was made, in seconds since the epoch by the boot server's clock.
+  returned: when the machine is armed
+  type: float
+  sample: 1795226400.125
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import LOCAL
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
+from ansible_collections.reimage.lab.plugins.module_utils.boot.targets import arm, disarm
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    layout = Layout(Path(module.params["root"]))
+    mac = parse_mac(module.params["mac"])
+    target, reload = module.params["target"], module.params["reload"]
+    if target == LOCAL:
+        change = disarm(layout, mac, lambda: run(reload) if reload else None, dry_run=module.check_mode)
+    else:
+        change = arm(layout, mac, target, renew=module.params["renew"], dry_run=module.check_mode)
+    result = {"changed": change.changed, "diff": {"before": change.before, "after": change.after}}
+    if change.token is not None:
+        result.update(token=change.token, armed_at=change.armed_at)
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "mac": {"type": "str", "required": True},
+            "target": {"type": "str", "required": True},
+            "renew": {"type": "bool", "default": False},
+            "root": {"type": "path", "default": "/srv/reimage/boot"},
+            "reload": {"type": "list", "elements": "str", "default": ["systemctl", "reload", "dnsmasq"]},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()

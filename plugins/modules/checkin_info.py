@@ -1,0 +1,128 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: checkin_info
+short_description: Read a machine's check-in, and what the boot server saw of it since it was armed
+description:
+  - Returns what a machine in automation said of itself with its current token, validated field by field.
+  - M(reimage.lab.wait_for_checkin) asks this until the machine is there; use that one to wait.
+version_added: 0.1.0
+author: The reimage.lab authors (@reimage-lab)
+extends_documentation_fragment: [reimage.lab.attributes]
+options:
+  mac:
+    description: The MAC address that the machine is armed by.
+    type: str
+    required: true
+  wait:
+    description: Seconds to wait for a check-in, or for the next sign of the machine, before returning without one.
+    type: float
+    default: 0
+  known:
+    description: How many files the machine is known to have fetched. More than that is a sign that ends O(wait).
+    type: int
+    default: 0
+  hints:
+    description: Also ask dnsmasq's journal for the last that it said of the machine.
+    type: bool
+    default: false
+  root:
+    description: The folder of boot control on the boot server.
+    type: path
+    default: /srv/reimage/boot
+"""
+
+EXAMPLES = r"""
+- name: Ask whether pc-01 has checked in
+  reimage.lab.checkin_info:
+    mac: 52:54:00:77:01:01
+  delegate_to: imaging-server
+  register: pc
+"""
+
+RETURN = r"""
+checkin:
+  description: The check-in as docs/architecture.md describes it, and C(received_at); null if there is none yet.
+  returned: success
+  type: dict
+target:
+  description: The boot target that the machine is armed with.
+  returned: success
+  type: str
+  sample: automation
+armed_at:
+  description: When the machine was armed, in seconds since the epoch by the boot server's clock.
+  returned: success
+  type: float
+now:
+  description: The boot server's clock, in seconds since the epoch.
+  returned: success
+  type: float
+fetched:
+  description: The boot files that the machine fetched since it was armed, each with C(file), C(at) and C(address).
+  returned: success
+  type: list
+  elements: dict
+dhcp:
+  description: The last line that dnsmasq logged of the machine since it was armed; null if there is none.
+  returned: with O(hints)
+  type: str
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.boot.checkins import load_checkin
+from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import load_configuration
+from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
+from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import load_arming
+from ansible_collections.reimage.lab.plugins.module_utils.boot.trail import dhcp_seen, requests_seen
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    layout = Layout(Path(module.params["root"]))
+    mac = parse_mac(module.params["mac"])
+    configuration = load_configuration(layout)
+    deadline = time.monotonic() + module.params["wait"]
+    while True:
+        arming = load_arming(layout, mac)
+        if arming is None:
+            raise BootError(f"{mac} is not armed, so it will not check in: set its boot target with boot_target first")
+        checkin = load_checkin(layout, arming)
+        fetched = requests_seen(layout, configuration, arming)
+        if checkin or len(fetched) > module.params["known"] or time.monotonic() >= deadline:
+            break
+        time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
+    result = {"changed": False, "checkin": checkin, "target": arming.target, "armed_at": arming.armed_at}
+    result.update(now=round(time.time(), 3), fetched=fetched)
+    if module.params["hints"]:
+        result["dhcp"] = dhcp_seen(arming)
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "mac": {"type": "str", "required": True},
+            "wait": {"type": "float", "default": 0},
+            "known": {"type": "int", "default": 0},
+            "hints": {"type": "bool", "default": False},
+            "root": {"type": "path", "default": "/srv/reimage/boot"},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()

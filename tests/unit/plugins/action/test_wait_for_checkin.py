@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The waiting itself; the boot server's answers are made up here, and real in tests/integration and molecule."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.reimage.lab.plugins.action import wait_for_checkin
+
+STEP = {"file": "vmlinuz", "at": 1795226400.0, "address": "10.77.1.101"}
+NOTHING = {"checkin": None, "fetched": [], "armed_at": 100.0, "now": 130.0, "target": "automation"}
+
+
+class Clock:
+    """Time that passes only while the boot server is asked."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def wait(monkeypatch: pytest.MonkeyPatch) -> Any:
+    clock = Clock()
+    shown: list[str] = []
+    monkeypatch.setattr(wait_for_checkin.time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(wait_for_checkin.display, "display", shown.append)
+
+    def run(answers: list[dict[str, Any]], timeout: int = 40, check_mode: bool = False) -> Any:
+        asked: list[dict[str, Any]] = []
+
+        def execute(module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+            asked.append(module_args)
+            clock.now += module_args["wait"]
+            return answers[min(len(asked), len(answers)) - 1]
+
+        task = SimpleNamespace(
+            check_mode=check_mode, async_val=0, args={"mac": "52:54:00:77:01:01", "timeout": timeout}, action="wait"
+        )
+        action = wait_for_checkin.ActionModule(
+            task, SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp")), None, None, None, None
+        )
+        monkeypatch.setattr(action, "_execute_module", execute)
+        return SimpleNamespace(result=action.run(task_vars={"inventory_hostname": "pc-01"}), asked=asked, shown=shown)
+
+    return run
+
+
+def test_check_in_is_returned_and_each_step_shown_once(wait: Any) -> None:
+    answers = [
+        NOTHING,
+        {**NOTHING, "fetched": [STEP]},
+        {**NOTHING, "fetched": [STEP], "checkin": {"address": "10.77.1.101"}},
+    ]
+    got = wait(answers)
+    assert got.result == {"changed": False, "checkin": {"address": "10.77.1.101"}, "seconds": 40.0}
+    assert got.shown == [
+        "pc-01 (52:54:00:77:01:01): fetched vmlinuz from 10.77.1.101",
+        "pc-01 (52:54:00:77:01:01): checked in from 10.77.1.101 after 40 s",
+    ]
+    assert [asked["known"] for asked in got.asked] == [0, 0, 1]
+    assert max(asked["wait"] for asked in got.asked) <= 15
+
+
+def test_timeout_names_machine_wait_and_what_to_look_at(wait: Any) -> None:
+    with pytest.raises(AnsibleActionFail) as failure:
+        wait([NOTHING])
+    assert str(failure.value).startswith(
+        "pc-01 (52:54:00:77:01:01): no check-in within 40 s. It was armed with automation 30 s ago and has since not"
+        " asked this boot server for anything: check that it is switched on"
+    )
+
+
+def test_timeout_says_how_far_the_machine_came(wait: Any) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"fetched vmlinuz .*\(last at \d\d:\d\d:00 UTC, as 10.77.1.101\)"):
+        wait([{**NOTHING, "fetched": [STEP]}])
+    with pytest.raises(AnsibleActionFail, match=r"dnsmasq: PXE proxy.*has not fetched its boot script"):
+        wait([{**NOTHING, "dhcp": "PXE proxy"}])
+
+
+def test_error_of_the_boot_server_ends_the_wait_and_names_the_machine(wait: Any) -> None:
+    got = wait([{"failed": True, "msg": "x is not armed"}])
+    assert (got.result["failed"], got.result["msg"]) == (True, "pc-01 (52:54:00:77:01:01): x is not armed")
+
+
+def test_check_mode_asks_once(wait: Any) -> None:
+    got = wait([NOTHING], check_mode=True)
+    assert (got.result["checkin"], len(got.asked)) == (None, 1)

@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.states import (
+    HISTORY_LIMIT,
+    NOTE_LIMIT,
+    advance,
+    load_record,
+    save_record,
+)
+
+MAC = "52:54:00:77:01:01"
+
+
+def test_unknown_machine_is_registered(layout: Layout) -> None:
+    assert load_record(layout, MAC) == {
+        "mac": MAC, "name": "", "state": "registered", "image": "", "reason": "", "history": []
+    }  # fmt: skip
+
+
+def test_history_grows_by_one_state_at_a_time(layout: Layout) -> None:
+    record = advance(load_record(layout, MAC), "armed", name="pc-01", image="a/1")
+    record = advance(record, "booted", note="in 12 s")
+    save_record(layout, record)
+    loaded = load_record(layout, MAC)
+    assert [(entry["state"], entry["note"]) for entry in loaded["history"]] == [("armed", ""), ("booted", "in 12 s")]
+    assert (loaded["name"], loaded["image"], loaded["state"]) == ("pc-01", "a/1", "booted")
+    assert loaded["history"][0]["at"] <= loaded["history"][1]["at"]
+
+
+def test_same_state_with_the_same_note_is_the_same_record(layout: Layout) -> None:
+    record = advance(load_record(layout, MAC), "writing", note="half")
+    assert advance(record, "writing", note="half") == record
+    assert advance(record, "writing", note="all") != record
+
+
+def test_first_registration_is_recorded(layout: Layout) -> None:
+    record = advance(load_record(layout, MAC), "registered")
+    assert [entry["state"] for entry in record["history"]] == ["registered"]
+
+
+def test_arming_begins_a_new_run(layout: Layout) -> None:
+    record = load_record(layout, MAC)
+    for state in ("armed", "booted", "failed"):
+        record = advance(record, state, note="disk is gone" if state == "failed" else "")
+    assert record["reason"] == "disk is gone"
+    record = advance(record, "armed")
+    assert [entry["state"] for entry in record["history"]] == ["armed"]
+    assert record["reason"] == ""
+
+
+def test_history_and_notes_are_bounded(layout: Layout) -> None:
+    record = load_record(layout, MAC)
+    for number in range(HISTORY_LIMIT + 20):
+        record = advance(record, "writing", note=f"{number} " + "x" * 2 * NOTE_LIMIT)
+    assert len(record["history"]) == HISTORY_LIMIT
+    assert max(len(entry["note"]) for entry in record["history"]) == NOTE_LIMIT
+    assert advance(record, "writing", note=f"{HISTORY_LIMIT + 19} " + "x" * 2 * NOTE_LIMIT) == record

@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The wiring of the boot modules; what they do is tested with module_utils/boot."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.modules import boot_target, checkin_info, machine_state
+
+MAC = "52:54:00:77:01:01"
+
+
+def call(module: ModuleType, capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:
+    with patch_module_args(options), pytest.raises(SystemExit):
+        module.main()
+    return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+
+
+def test_arm_and_disarm(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"mac": MAC.upper(), "root": str(layout.root), "reload": ["touch", str(layout.root / "reloaded")]}
+    armed = call(boot_target, capsys, target="automation", **common)
+    assert armed["changed"] and layout.inbox(armed["token"]).is_dir() and armed["armed_at"] <= time.time()
+    assert armed["token"] not in json.dumps(armed["diff"])
+    assert not (layout.root / "reloaded").exists()
+    assert call(boot_target, capsys, target="local", _ansible_check_mode=True, **common)["changed"]
+    assert layout.inbox(armed["token"]).is_dir()
+    disarmed = call(boot_target, capsys, target="local", **common)
+    assert disarmed["changed"] and "token" not in disarmed
+    assert (layout.root / "reloaded").exists()
+
+
+def test_disarm_without_reload(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    call(boot_target, capsys, mac=MAC, target="automation", root=str(layout.root))
+    assert call(boot_target, capsys, mac=MAC, target="local", root=str(layout.root), reload=[])["changed"]
+
+
+def test_failed_reload_fails_the_module(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    call(boot_target, capsys, mac=MAC, target="automation", root=str(layout.root))
+    result = call(boot_target, capsys, mac=MAC, target="local", root=str(layout.root), reload=["false"])
+    assert result["failed"] and "false: failed with exit code 1" in result["msg"]
+
+
+@pytest.mark.parametrize("module", [boot_target, machine_state, checkin_info])
+def test_malformed_mac_is_one_clear_error(
+    layout: Layout, capsys: pytest.CaptureFixture[str], module: ModuleType
+) -> None:
+    more = {"target": "automation"} if module is boot_target else {}
+    result = call(module, capsys, mac="pc-01", root=str(layout.root), **more)
+    assert result["failed"]
+    assert result["msg"] == "'pc-01' is not a MAC address: write it like 52:54:00:77:01:01"
+
+
+def test_state_is_recorded_once_and_read(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"mac": MAC, "root": str(layout.root)}
+    writing = {**common, "state": "writing", "name": "pc-01", "image": "a/1"}
+    assert call(machine_state, capsys, **writing, _ansible_check_mode=True)["changed"]
+    assert call(machine_state, capsys, **common)["machine"]["state"] == "registered"
+    assert call(machine_state, capsys, **writing)["changed"]
+    assert not call(machine_state, capsys, **writing)["changed"]
+    read = call(machine_state, capsys, **common, name="other")
+    assert not read["changed"]
+    assert (read["machine"]["state"], read["machine"]["name"]) == ("writing", "pc-01")
+
+
+def test_unknown_state_is_refused(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    result = call(machine_state, capsys, mac=MAC, root=str(layout.root), state="sleeping")
+    assert result["failed"] and "sleeping" in result["msg"]
+    assert list((layout.root / "state").iterdir()) == []
+
+
+def test_check_in_of_a_machine_that_is_not_armed_is_not_awaited(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = call(checkin_info, capsys, mac=MAC, root=str(layout.root), wait=60)
+    assert result["failed"] and f"{MAC} is not armed" in result["msg"]
+
+
+def test_wait_ends_with_the_next_sign_or_the_time(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    armed = call(boot_target, capsys, mac=MAC, target="automation", root=str(layout.root))
+    common = {"mac": MAC, "root": str(layout.root)}
+    started = time.monotonic()
+    nothing = call(checkin_info, capsys, **common, wait=0.2)
+    assert time.monotonic() - started >= 0.2
+    assert (nothing["checkin"], nothing["fetched"], nothing["target"]) == (None, [], "automation")
+    entry = {
+        "at": time.time(),
+        "client": "10.0.0.7",
+        "uri": f"/boot/machines/{MAC.replace(':', '-')}.ipxe",
+        "status": 200,
+    }
+    (layout.root / "access.log").write_text(json.dumps(entry) + "\n")
+    sign = call(checkin_info, capsys, **common, wait=60)
+    assert [step["address"] for step in sign["fetched"]] == ["10.0.0.7"]
+    assert armed["token"] not in json.dumps(sign)
