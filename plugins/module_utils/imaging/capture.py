@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Capture a disk into a store: one pass over its used bytes, straight into chunks, never writing to the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from itertools import chain
+from typing import Iterator, Tuple
+
+import zstandard
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import probe_regions
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
+
+Item = Tuple[Region, int]
+
+
+@dataclass
+class Captured:
+    """What a capture did."""
+
+    index: Index
+    chunks_new: int
+    bytes_new: int
+    seconds: float
+
+
+def new_version() -> str:
+    """Return the default version: the UTC time."""
+    return datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+
+
+def capture(
+    store: PathStore,
+    disk: str,
+    name: str,
+    version: str = "",
+    *,
+    level: int = 3,
+    description: str = "",
+    callback: Callback | None = None,
+) -> Captured:
+    """Capture I(disk) as image I(name).
+
+    :param version: By default the UTC time.
+    :param level: zstd's compression level, 1 to 19.
+    :raises ImagingError: The version exists, the disk cannot be captured, or the store cannot be written.
+    """
+    began = time.monotonic()
+    version = check_name("version", version or new_version())
+    check_name("image name", name)
+    if version in store.versions(name):
+        raise ImagingError(
+            f"store {store.where} has {name}/{version} already, and an image is never changed: choose another version"
+        )
+    with Device(disk) as device:
+        meter = Meter(f"{name}/{version}", callback)
+        meter.start("reading the filesystems", 0)
+        label, head, regions = probe_regions(device)
+        writer = _Writer(store, device, regions, level, meter)
+        writer.run()
+        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        index = Index(
+            name, version, created, description, device.size, device.sector_size, label, head, regions,
+            bytes_used=sum(region.extents.total for region in regions),
+            bytes_stored=sum(writer.stored.values()),
+            chunks_total=sum(region.chunks for region in regions),
+        )  # fmt: skip
+        tables = {region.file: caibx.encode(writer.ids[region.number], region.size) for region in regions}
+        for region in regions:
+            region.caibx_sha256 = hashlib.sha256(tables[region.file]).hexdigest()
+        store.publish(index, tables)
+    return Captured(index, writer.chunks_new, writer.bytes_new, time.monotonic() - began)
+
+
+class _Writer:
+    def __init__(self, store: PathStore, device: Device, regions: list[Region], level: int, meter: Meter) -> None:
+        self._store = store
+        self._device = device
+        self._regions = regions
+        self._level = level
+        self._meter = meter
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self.ids: dict[int, list[bytes]] = {region.number: [b""] * region.chunks for region in regions}
+        self.stored: dict[bytes, int] = {}
+        self.chunks_new = 0
+        self.bytes_new = 0
+
+    def run(self) -> None:
+        self._meter.start("capturing", sum(region.extents.total for region in self._regions))
+        each(chain.from_iterable(map(self._items, self._regions)), self._one, threads())
+
+    def _items(self, region: Region) -> Iterator[Item]:
+        return ((region, number) for number in range(region.chunks))
+
+    def _one(self, item: Item) -> None:
+        region, number = item
+        start = number * CHUNK_SIZE
+        length = min(CHUNK_SIZE, region.size - start)
+        data = self._device.read_used(start, length, region.extents, region.start)
+        identifier = hashlib.sha256(data).digest()
+        self.ids[region.number][number] = identifier
+        with self._lock:
+            mine = identifier not in self.stored
+            if mine:
+                self.stored[identifier] = 0
+        if mine:
+            self._keep(identifier, data)
+        self._meter.add(sum(count for _offset, count in region.extents.within(start, start + length)))
+
+    def _keep(self, identifier: bytes, data: bytearray) -> None:
+        size = self._store.has_chunk(identifier)
+        new = size == 0
+        if new:
+            compressor = getattr(self._local, "compressor", None)
+            if compressor is None:
+                compressor = self._local.compressor = zstandard.ZstdCompressor(level=self._level)
+            packed = compressor.compress(data)
+            size = len(packed)
+            self._store.put_chunk(identifier, packed)
+        with self._lock:
+            self.stored[identifier] = size
+            self.chunks_new += new
+            self.bytes_new += size if new else 0

@@ -1,0 +1,136 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A disk, or a raw disk file, as bytes."""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents
+
+_BLKSSZGET = 0x1268
+_BLKRRPART = 0x125F
+_BLKFLSBUF = 0x1261
+
+
+class Device:
+    """An open disk. Reads and writes are positional, so threads share it."""
+
+    def __init__(self, path: str, *, write: bool = False) -> None:
+        self.path = path
+        self.is_block = Path(path).is_block_device()
+        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC
+        try:
+            # O_EXCL on a block device fails while the kernel has it in use: a last safeguard against the wrong disk.
+            self._file = os.open(path, flags | (os.O_EXCL if write and self.is_block else 0))
+        except OSError as error:
+            raise ImagingError(f"disk {path} cannot be opened: {error.strerror}") from error
+        self.size = os.lseek(self._file, 0, os.SEEK_END)
+        self.sector_size = self._sector_size()
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        os.close(self._file)
+
+    def read_used(self, start: int, length: int, extents: Extents, base: int) -> bytearray:
+        """Return I(length) bytes of a region, zeros where it is free.
+
+        :param start: Where in the region to begin.
+        :param base: Where in the disk the region begins.
+        """
+        return _fill(self._file, start, length, extents, base)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of I(data)."""
+        view = memoryview(data)
+        while view:
+            try:
+                count = os.pwrite(self._file, view, offset)
+            except OSError as error:
+                raise ImagingError(f"disk {self.path}: writing at byte {offset} failed: {error.strerror}") from error
+            view, offset = view[count:], offset + count
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return I(length) bytes."""
+        return os.pread(self._file, length, offset)
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk, and forget what the page cache holds of it."""
+        os.fsync(self._file)
+        os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
+        if self.is_block:
+            fcntl.ioctl(self._file, _BLKFLSBUF)
+
+    def reread_table(self) -> None:
+        """Have the kernel see the new partitions."""
+        if self.is_block:
+            try:
+                fcntl.ioctl(self._file, _BLKRRPART)
+            except OSError:
+                # A loop device without partition scanning does not know this.
+                run(["partx", "--update", self.path], accept=(0, 1))
+
+    def _sector_size(self) -> int:
+        if not self.is_block:
+            return 512
+        return int(struct.unpack("i", fcntl.ioctl(self._file, _BLKSSZGET, b"\0" * 4))[0])
+
+
+class DirectReader:
+    """Reads a disk past the page cache, where the disk can do that: what is compared is what the disk holds."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._file = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+        except OSError:  # a file on tmpfs
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> DirectReader:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        os.close(self._file)
+
+    def read_used(self, start: int, length: int, extents: Extents, base: int) -> mmap.mmap:
+        """Like C(Device.read_used), into memory aligned for the disk."""
+        buffer = mmap.mmap(-1, length)
+        view = memoryview(buffer)
+        for offset, count in extents.within(start, start + length):
+            at = offset - start
+            os.preadv(self._file, [view[at : at + count]], base + offset)
+        view.release()
+        return buffer
+
+
+def _fill(file: int, start: int, length: int, extents: Extents, base: int) -> bytearray:
+    buffer = bytearray(length)
+    view = memoryview(buffer)
+    for offset, count in extents.within(start, start + length):
+        at = offset - start
+        got = os.preadv(file, [view[at : at + count]], base + offset)
+        if got != count:
+            raise ImagingError(f"the disk ended at byte {base + offset + got}, where {count - got} bytes more were expected")
+    return buffer
+
+
+@contextmanager
+def loop_device(path: str, start: int, size: int) -> Iterator[str]:
+    """Make one region of a disk a read-only block device of its own."""
+    arguments = ["losetup", "--find", "--show", "--read-only", "--offset", str(start), "--sizelimit", str(size), path]
+    loop = run(arguments).stdout.decode().strip()
+    try:
+        yield loop
+    finally:
+        run(["losetup", "--detach", loop])

@@ -1,0 +1,74 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which bytes of a region are used: sorted, disjoint C((offset, length)) pairs, in bytes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Iterator, Sequence, Tuple
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+
+Extent = Tuple[int, int]
+
+
+class Extents:
+    """The used bytes of one region."""
+
+    def __init__(self, pairs: Sequence[Sequence[int]]) -> None:
+        self.pairs: list[Extent] = [(int(offset), int(length)) for offset, length in pairs]
+        self._starts = [offset for offset, _length in self.pairs]
+        end = 0
+        for offset, length in self.pairs:
+            if offset < end or length <= 0:
+                raise ImagingError(f"the used extents are not sorted and disjoint at byte {offset}")
+            end = offset + length
+        self.end = end
+
+    @property
+    def total(self) -> int:
+        """The number of used bytes."""
+        return sum(length for _offset, length in self.pairs)
+
+    def with_tail(self, size: int, length: int) -> Extents:
+        """Return these extents and the last I(length) bytes of a region of I(size) bytes."""
+        start = max(0, size - length)
+        pairs = [(offset, min(count, start - offset)) for offset, count in self.pairs if offset < start]
+        if pairs and sum(pairs[-1]) == start:
+            start = pairs.pop()[0]
+        return Extents([*pairs, (start, size - start)])
+
+    def within(self, start: int, end: int) -> Iterator[Extent]:
+        """Yield the used extents of one window, cut to it."""
+        first = max(0, bisect_right(self._starts, start) - 1)
+        for offset, length in self.pairs[first:]:
+            if offset >= end:
+                return
+            low, high = max(offset, start), min(offset + length, end)
+            if low < high:
+                yield low, high - low
+
+
+def parse_ddrescue_map(text: str, size: int, align: int = 4096) -> Extents:
+    """Read what C(partclone -D) prints: the used blocks of a filesystem.
+
+    The extents are widened to multiples of I(align), so that they can be read and written past the page cache.
+
+    :param size: The size of the region in bytes, to which the extents are cut.
+    """
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    pairs: list[Extent] = []
+    for row in rows:
+        if len(row) != 3 or row[2] != "+":
+            continue
+        start = int(row[0], 16) // align * align
+        end = min(size, -(-(int(row[0], 16) + int(row[1], 16)) // align) * align)
+        if pairs and start <= pairs[-1][0] + pairs[-1][1]:
+            start = pairs.pop()[0]
+        if start < end:
+            pairs.append((start, end - start))
+    if not pairs:
+        raise ImagingError("partclone found no used block: the filesystem is damaged, or this is not what it seems")
+    return Extents(pairs)

@@ -1,0 +1,209 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The image store: a folder of indexes and chunks, reached as a path or over HTTP(S)."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import threading
+import urllib.parse
+import uuid
+from pathlib import Path
+from typing import Protocol
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name, decode
+
+LATEST = "latest"
+_TRIES = 3
+_TIMEOUT = 30
+
+
+def chunk_path(identifier: bytes) -> str:
+    """Return where a chunk is, below the store."""
+    name = identifier.hex()
+    return f"chunks/{name[:4]}/{name}.cacnk"
+
+
+class Reader(Protocol):
+    """What a deploy needs of a store."""
+
+    where: str
+
+    def get(self, path: str) -> bytes:
+        """Return a file of the store. C(FileNotFoundError) if there is none, C(ImagingError) if it cannot be had."""
+
+
+class PathStore:
+    """A store in a folder: a disk, or a mounted share."""
+
+    def __init__(self, root: Path) -> None:
+        self.where = str(root)
+        self.root = root
+
+    def get(self, path: str) -> bytes:
+        """Return a file of the store."""
+        try:
+            return (self.root / path).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ImagingError(f"{self.root / path}: {error.strerror}") from error
+
+    def images(self) -> list[str]:
+        """Return the names of the images, sorted."""
+        return sorted(path.name for path in _folders(self.root / "images"))
+
+    def versions(self, name: str) -> list[str]:
+        """Return the versions of an image, sorted."""
+        folder = self.root / "images" / check_name("image name", name)
+        return sorted(path.name for path in _folders(folder) if (path / "index.json").is_file())
+
+    def has_chunk(self, identifier: bytes) -> int:
+        """Return the stored size of a chunk in bytes; 0 if it is not there."""
+        try:
+            return (self.root / chunk_path(identifier)).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def put_chunk(self, identifier: bytes, data: bytes) -> None:
+        """Store a compressed chunk. Several writers may store the same one at the same time."""
+        self._write(self.root / chunk_path(identifier), data)
+
+    def publish(self, index: Index, tables: dict[str, bytes]) -> None:
+        """Make a complete image visible, in one rename."""
+        staging = self.root / "staging" / uuid.uuid4().hex
+        for file, data in {**tables, "index.json": index.encode()}.items():
+            self._write(staging / file, data)
+        os.sync()  # the chunks must be on the disk before the index that names them
+        target = self.root / "images" / index.name / index.version
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            staging.rename(target)
+        except OSError as error:
+            raise ImagingError(f"{index.image} cannot be published in {self.root}: {error.strerror}") from error
+        self._write(target.parent / LATEST, index.version.encode())
+
+    def _write(self, path: Path, data: bytes) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
+
+
+class HttpStore:
+    """A store behind a web server. Each thread keeps one connection."""
+
+    def __init__(self, url: str) -> None:
+        self.where = url.rstrip("/")
+        self._url = urllib.parse.urlsplit(self.where)
+        self._local = threading.local()
+
+    def get(self, path: str) -> bytes:
+        """Return a file of the store, trying again when the connection breaks."""
+        reason = ""
+        for _attempt in range(_TRIES):
+            try:
+                return self._get(f"{self._url.path}/{urllib.parse.quote(path)}")
+            except (OSError, http.client.HTTPException) as error:
+                if isinstance(error, FileNotFoundError):
+                    raise
+                reason = str(error) or type(error).__name__
+                self._local.connection = None
+        raise ImagingError(f"{self.where}: the store does not answer: {reason} (tried {_TRIES} times)")
+
+    def _get(self, path: str) -> bytes:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            secure = self._url.scheme == "https"
+            kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+            connection = self._local.connection = kind(self._url.netloc, timeout=_TIMEOUT)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body: bytes = response.read()
+        if response.status == 404:
+            raise FileNotFoundError(path)
+        if response.status != 200:
+            raise http.client.HTTPException(f"{path}: HTTP {response.status} {response.reason}")
+        return body
+
+
+def open_store(where: str) -> PathStore | HttpStore:
+    """Open a store for reading: a path or an C(http:) or C(https:) URL."""
+    if where.startswith(("http://", "https://")):
+        return HttpStore(where)
+    root = Path(where)
+    if not root.is_dir():
+        raise ImagingError(f"store {where}: there is no such folder; mount or create it, or correct the path")
+    return PathStore(root)
+
+
+def resolve(store: PathStore | HttpStore, name: str, version: str) -> str:
+    """Return the version that C(latest) means; any other version is returned as it is."""
+    check_name("image name", name)
+    if version != LATEST:
+        return check_name("version", version)
+    try:
+        return check_name("version", store.get(f"images/{name}/{LATEST}").decode(errors="replace").strip())
+    except FileNotFoundError:
+        raise ImagingError(f"store {store.where} has no image {name!r}{_there_is(store, name)}") from None
+
+
+def open_folder(path: str) -> PathStore:
+    """Open a store for writing, which a URL is not."""
+    store = open_store(path)
+    if not isinstance(store, PathStore):
+        raise ImagingError(f"store {path}: capture to a folder or a mounted share; a web server only reads")
+    return store
+
+
+def read_index(store: PathStore | HttpStore, name: str, version: str, digest: str = "") -> tuple[Index, str]:
+    """Return an index and its digest, the SHA-256 of its file in hex.
+
+    :param digest: What the digest must be, if that is known from a trusted place.
+    """
+    version = resolve(store, name, version)
+    path = f"images/{name}/{version}/index.json"
+    try:
+        data = store.get(path)
+    except FileNotFoundError:
+        raise ImagingError(f"store {store.where} has no image {name}/{version}{_there_is(store, name)}") from None
+    index = decode(data, f"{store.where}/{path}")
+    if (index.name, index.version) != (name, version):
+        raise ImagingError(f"{store.where}/{path} describes another image, {index.image}")
+    found = hashlib.sha256(data).hexdigest()
+    if digest and found != digest.lower():
+        raise ImagingError(f"{store.where}/{path} is not the index that was asked for: its SHA-256 is {found}, not {digest}")
+    return index, found
+
+
+def read_table(store: Reader, index: Index, file: str, sha256: str) -> bytes:
+    """Return a chunk table of an image, which must be the one that its index names."""
+    path = f"images/{index.image}/{file}"
+    try:
+        data = store.get(path)
+    except FileNotFoundError:
+        raise ImagingError(f"{store.where}/{path} is missing: the image is damaged") from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ImagingError(f"{store.where}/{path} is not what the index of {index.image} names: the image is damaged")
+    return data
+
+
+def _there_is(store: PathStore | HttpStore, name: str) -> str:
+    if not isinstance(store, PathStore):
+        return ""
+    versions = store.versions(name)
+    known = ", ".join(f"{name}/{version}" for version in versions[-5:]) if versions else ", ".join(store.images())
+    return f"; there is: {known or 'nothing yet'}"
+
+
+def _folders(path: Path) -> list[Path]:
+    return [item for item in path.iterdir() if item.is_dir()] if path.is_dir() else []

@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_capture
+short_description: Capture a disk into an image store
+version_added: 0.1.0
+description:
+  - Reads the used blocks of every partition of a disk once, and stores them as compressed, content-addressed chunks, straight
+    into the store. Chunks that the store has already are not stored again.
+  - The disk is never written to.
+  - The image becomes visible all at once, when it is complete. A capture that was interrupted leaves only chunks, which the
+    next one finds.
+author: The reimage.lab authors (@reimage-lab)
+extends_documentation_fragment:
+  - reimage.lab.attributes
+  - reimage.lab.imaging
+attributes:
+  idempotent:
+    support: none
+    details: Every run makes a new version. A version that exists is refused, for an image is never changed.
+options:
+  store:
+    description: The image store, a folder. It is made into one if it is empty.
+    type: path
+    required: true
+  name:
+    description: Name of the image.
+    type: str
+    required: true
+  version:
+    description: Version of the image. The default is the UTC time, such as V(20261121T093000Z).
+    type: str
+    default: ""
+  compression_level:
+    description: How hard zstd compresses.
+    type: int
+    default: 3
+  description:
+    description: What a person should know of this version.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Capture the only disk of a master
+  reimage.lab.image_capture:
+    store: /mnt/store
+    name: classroom-linux
+    disk:
+      size_min: 1
+    description: Debian 12 with this term's software
+"""
+
+RETURN = r"""
+image:
+  description: The image that was captured, as NAME/VERSION.
+  returned: success
+  type: str
+  sample: classroom-linux/20261121T093000Z
+bytes_used:
+  description: Bytes of the disk that are used, and so part of the image.
+  returned: success
+  type: int
+bytes_stored:
+  description: Bytes that the image takes in the store, those that it shares with other images included.
+  returned: success
+  type: int
+chunks_total:
+  description: Chunks of the image.
+  returned: success
+  type: int
+chunks_new:
+  description: Chunks that the store did not have yet.
+  returned: success
+  type: int
+seconds:
+  description: How long it took.
+  returned: success
+  type: float
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import check_name
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_folder
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    options = module.params
+    disk = find_disk(options["disk"])
+    store = open_folder(options["store"])
+    if module.check_mode:
+        check_name("image name", options["name"])
+        return {"changed": True, "image": f"{options['name']}/{options['version']}"}
+    captured = capture(
+        store,
+        disk,
+        options["name"],
+        options["version"],
+        level=options["compression_level"],
+        description=options["description"],
+        callback=file_writer(options["progress_file"]),
+    )
+    index = captured.index
+    return {
+        "changed": True,
+        "image": index.image,
+        "bytes_used": index.bytes_used,
+        "bytes_stored": index.bytes_stored,
+        "chunks_total": index.chunks_total,
+        "chunks_new": captured.chunks_new,
+        "seconds": round(captured.seconds, 3),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "store": {"type": "path", "required": True},
+            "name": {"type": "str", "required": True},
+            "version": {"type": "str", "default": ""},
+            "disk": {"type": "raw", "required": True},
+            "compression_level": {"type": "int", "default": 3},
+            "description": {"type": "str", "default": ""},
+            "progress_file": {"type": "path", "default": "/run/reimage/progress.json"},
+            "timeout": {"type": "int", "default": 14400},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()

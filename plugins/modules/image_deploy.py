@@ -1,0 +1,159 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_deploy
+short_description: Make a disk hold an image
+version_added: 0.1.0
+description:
+  - Compares the disk with the image, and fetches and writes only the chunks that differ. Free space is neither compared nor
+    written. A disk that holds the image already is not changed.
+  - Every chunk is checked when it arrives, and what was written is read back past the page cache.
+  - A disk that is written to has no partition table until all of it is verified, so that half an image never boots. Run it
+    again after an interruption; what was written already is not fetched again.
+  - Refuses a disk that is in use, too small, or not the only one that matches, before anything is written.
+author: The reimage.lab authors (@reimage-lab)
+extends_documentation_fragment:
+  - reimage.lab.attributes
+  - reimage.lab.imaging
+options:
+  store:
+    description: The image store, a folder or an HTTP(S) URL.
+    type: str
+    required: true
+  name:
+    description: Name of the image.
+    type: str
+    required: true
+  version:
+    description: Version of the image.
+    type: str
+    default: latest
+  digest:
+    description:
+      - SHA-256 of the image's index, as M(reimage.lab.image_info) returns it where the store can be trusted. Everything else
+        follows from it, whatever carried the chunks.
+      - Without it the store is believed.
+    type: str
+    default: ""
+  verify:
+    description: Whether to read back what was written.
+    type: str
+    choices: [readback, none]
+    default: readback
+"""
+
+EXAMPLES = r"""
+- name: Write the newest version to the only disk
+  reimage.lab.image_deploy:
+    store: http://imaging.example.org/store
+    name: classroom-linux
+    disk:
+      size_min: 1
+
+- name: Write one version to the disk with this serial number
+  reimage.lab.image_deploy:
+    store: /mnt/store
+    name: classroom-windows
+    version: "2026-09"
+    disk:
+      serial: S4EWNX0R123456
+"""
+
+RETURN = r"""
+image:
+  description: The image that the disk holds, as NAME/VERSION.
+  returned: success
+  type: str
+  sample: classroom-linux/20261121T093000Z
+disk:
+  description: The disk.
+  returned: success
+  type: str
+  sample: /dev/nvme0n1
+bytes_used:
+  description: Bytes of the image.
+  returned: success
+  type: int
+bytes_fetched:
+  description: Compressed bytes that came from the store.
+  returned: success
+  type: int
+bytes_written:
+  description: Bytes that were written to the disk.
+  returned: success
+  type: int
+chunks_total:
+  description: Chunks of the image.
+  returned: success
+  type: int
+chunks_changed:
+  description: Chunks that differed on the disk.
+  returned: success
+  type: int
+seconds:
+  description: How long it took.
+  returned: success
+  type: float
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk, refuse_in_use
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_store, read_index
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    options = module.params
+    store = open_store(options["store"])
+    index = read_index(store, options["name"], options["version"], options["digest"])[0]
+    disk = find_disk(options["disk"])
+    refuse_in_use(disk)
+    result = deploy(
+        store,
+        index,
+        disk,
+        verify=options["verify"] == "readback",
+        dry_run=module.check_mode,
+        callback=file_writer(options["progress_file"]),
+    )
+    return {
+        "changed": result.changed,
+        "image": index.image,
+        "disk": disk,
+        "bytes_used": index.bytes_used,
+        "bytes_fetched": result.bytes_fetched,
+        "bytes_written": result.bytes_written,
+        "chunks_total": index.chunks_total,
+        "chunks_changed": result.chunks_changed,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "store": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "version": {"type": "str", "default": "latest"},
+            "digest": {"type": "str", "default": ""},
+            "disk": {"type": "raw", "required": True},
+            "verify": {"type": "str", "choices": ["readback", "none"], "default": "readback"},
+            "progress_file": {"type": "path", "default": "/run/reimage/progress.json"},
+            "timeout": {"type": "int", "default": 14400},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_info
+short_description: Describe the images of a store
+version_added: 0.1.0
+description:
+  - Lists images and their versions, oldest first. Nothing is changed.
+author: The reimage.lab authors (@reimage-lab)
+extends_documentation_fragment: [reimage.lab.attributes]
+options:
+  store:
+    description: The image store, a folder or an HTTP(S) URL. A URL needs O(name), for a web server does not list.
+    type: str
+    required: true
+  name:
+    description: Name of an image. By default all images.
+    type: str
+    default: ""
+  version:
+    description: Version of the image, V(latest), or all versions by default. A URL without one gives the latest.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Find the newest version
+  reimage.lab.image_info:
+    store: /srv/reimage/store
+    name: classroom-linux
+    version: latest
+  register: found
+"""
+
+RETURN = r"""
+images:
+  description: The images that match.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the image.
+      type: str
+    version:
+      description: Version of the image.
+      type: str
+    digest:
+      description: SHA-256 of its index, from which everything in the image can be verified.
+      type: str
+    created:
+      description: When it was captured, in UTC.
+      type: str
+    description:
+      description: What the person who captured it had to say.
+      type: str
+    disk_size:
+      description: Size of the master's disk, in bytes.
+      type: int
+    disk_size_min:
+      description: Size that a disk must have at least, in bytes.
+      type: int
+    bytes_used:
+      description: Bytes that a deploy writes to an empty disk.
+      type: int
+    bytes_stored:
+      description: Bytes in the store.
+      type: int
+    chunks_total:
+      description: Number of chunks.
+      type: int
+    partitions:
+      description: Number, filesystem, label, and size in bytes of each partition.
+      type: list
+      elements: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_store
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    options = module.params
+    images = describe(open_store(options["store"]), options["name"], options["version"])
+    return {"changed": False, "images": images}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "store": {"type": "str", "required": True},
+            "name": {"type": "str", "default": ""},
+            "version": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a deployed disk holds, checked with the tools of its filesystems."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import shutil
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import HttpStore, PathStore, chunk_path, read_index
+
+from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, mounted, partition, sh, tree
+
+Store = tuple[PathStore, Captured]
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_deployed_disk_passes_every_check_that_is_not_ours(master: Path, captured: Store, target: Path, tmp_path: Path) -> None:
+    store, image = captured
+    result = deploy(store, image.index, str(target))
+    assert result.changed
+    assert b"No problems found" in sh("sgdisk", "--verify", target)
+    for number, check in ((ESP, ["fsck.vfat", "-n"]), (WINDOWS, ["ntfsfix", "--no-action"]), (ROOT, ["e2fsck", "-fn"])):
+        with partition(target, number) as device:
+            sh(*check, device)
+    for number, kind in ((ESP, "vfat"), (WINDOWS, "ntfs-3g"), (ROOT, "ext4")):
+        with partition(master, number) as device, mounted(device, tmp_path / "mnt", kind) as folder:
+            wanted = tree(folder)
+        with partition(target, number) as device, mounted(device, tmp_path / "mnt", kind) as folder:
+            assert tree(folder) == wanted
+
+
+def test_identifiers_names_and_boot_code_survive(master: Path, captured: Store, target: Path) -> None:
+    store, image = captured
+    deploy(store, image.index, str(target))
+    dump = [line.split(":", 1)[-1] for line in sh("sfdisk", "--dump", master).decode().splitlines() if "start=" in line]
+    assert [line.split(":", 1)[-1] for line in sh("sfdisk", "--dump", target).decode().splitlines() if "start=" in line] == dump
+    assert b"5F2E7A10-9C0B-4B6D-8D5E-0123456789AB" in sh("sfdisk", "--dump", target)
+    assert target.read_bytes()[:440] == master.read_bytes()[:440]
+    with partition(master, BOOT_CODE) as one, partition(target, BOOT_CODE) as other:
+        sh("cmp", one, other)
+
+
+def test_second_deploy_fetches_and_writes_nothing(captured: Store, target: Path) -> None:
+    store, image = captured
+    deploy(store, image.index, str(target))
+    before = digest(target)
+    again = deploy(store, image.index, str(target))
+    assert (again.changed, again.bytes_fetched, again.bytes_written, again.chunks_changed) == (False, 0, 0, 0)
+    assert digest(target) == before
+
+
+def test_only_what_differs_is_fetched_and_free_space_is_left_alone(captured: Store, target: Path, tmp_path: Path) -> None:
+    store, image = captured
+    full = deploy(store, image.index, str(target))
+    with partition(target, ROOT) as device, mounted(device, tmp_path / "mnt", "ext4") as folder:
+        with (folder / "file-1").open("r+b") as file:
+            file.write(b"changed")
+        (folder / "new").write_bytes(b"a user's file" * 1000)
+    again = deploy(store, image.index, str(target))
+    assert again.changed
+    assert 0 < again.bytes_fetched < full.bytes_fetched / 3
+    with partition(target, ROOT) as device:
+        sh("e2fsck", "-fn", device)
+
+
+def test_dry_run_names_what_differs_and_writes_nothing(captured: Store, target: Path) -> None:
+    store, image = captured
+    deploy(store, image.index, str(target))
+    with target.open("r+b") as file:
+        file.seek(266240 * 512 + 1024)
+        file.write(b"\xff")
+    before = digest(target)
+    found = deploy(store, image.index, str(target), dry_run=True)
+    assert (found.changed, found.differing) == (True, [(ROOT, 0)])
+    assert digest(target) == before
+
+
+def test_casync_restores_what_was_captured(captured: Store, tmp_path: Path) -> None:
+    store, _image = captured
+    restored = tmp_path / "root.img"
+    sh("casync", "extract", f"--store={store.root}/chunks", store.root / "images/lab/1/p4.caibx", restored)
+    sh("e2fsck", "-fn", restored)
+
+
+def test_second_capture_stores_nothing_new(master: Path, captured: Store) -> None:
+    store, _image = captured
+    assert capture(store, str(master), "lab", "2").chunks_new == 0
+    shutil.rmtree(store.root / "images/lab/2")
+
+
+def test_master_is_not_changed_by_a_capture(master: Path, tmp_path: Path) -> None:
+    before = digest(master)
+    capture(PathStore(tmp_path), str(master), "lab", "1")
+    assert digest(master) == before
+
+
+@pytest.fixture
+def server(captured: Store) -> Iterator[str]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_unused: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(captured[0].root))) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_address[1]}"
+        httpd.shutdown()
+        thread.join()
+
+
+def test_deploy_over_http(server: str, captured: Store, target: Path) -> None:
+    store = HttpStore(server)
+    index, found = read_index(store, "lab", "1")
+    assert found == read_index(captured[0], "lab", "1")[1]
+    deploy(store, index, str(target))
+    assert not deploy(captured[0], index, str(target)).changed
+
+
+class TestRefusals:
+    def damaged(self, captured: Store, tmp_path: Path) -> PathStore:
+        root = tmp_path / "damaged"
+        shutil.copytree(captured[0].root, root)
+        return PathStore(root)
+
+    @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+    def test_damaged_chunk_is_named_and_never_written(self, captured: Store, target: Path, tmp_path: Path, damage: str) -> None:
+        store = self.damaged(captured, tmp_path)
+        index = captured[1].index
+        data = (store.root / "images/lab/1/p4.caibx").read_bytes()
+        identifier = data[64 + 8 : 64 + 40]
+        path = store.root / chunk_path(identifier)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        {"flip": lambda: path.write_bytes(content), "truncate": lambda: path.write_bytes(content[:99]), "remove": path.unlink}[
+            damage
+        ]()
+        with pytest.raises(ImagingError, match=identifier.hex()):
+            deploy(store, index, str(target))
+        with target.open("rb") as file:
+            assert file.read(34 * 512) == bytes(34 * 512)
+        assert deploy(captured[0], index, str(target)).changed
+        assert b"No problems found" in sh("sgdisk", "--verify", target)
+
+    def test_damaged_table_is_named_before_anything_is_written(self, captured: Store, target: Path, tmp_path: Path) -> None:
+        store = self.damaged(captured, tmp_path)
+        path = store.root / "images/lab/1/p4.caibx"
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        before = digest(target)
+        with pytest.raises(ImagingError, match=r"p4\.caibx"):
+            deploy(store, captured[1].index, str(target))
+        assert digest(target) == before
+
+    def test_other_digest(self, captured: Store) -> None:
+        with pytest.raises(ImagingError, match="SHA-256"):
+            read_index(captured[0], "lab", "1", "00" * 32)
+
+    def test_too_small_disk(self, captured: Store, tmp_path: Path) -> None:
+        small = tmp_path / "small.raw"
+        with small.open("wb") as file:
+            file.truncate(230 * MIB)
+        with pytest.raises(ImagingError, match="too small"):
+            deploy(captured[0], captured[1].index, str(small))
+        assert small.read_bytes() == bytes(230 * MIB)
+
+    def test_unknown_image_and_version_name_what_there_is(self, captured: Store) -> None:
+        with pytest.raises(ImagingError, match="there is: lab/1"):
+            read_index(captured[0], "lab", "7")
+        with pytest.raises(ImagingError, match="there is: lab"):
+            read_index(captured[0], "nosuch", "latest")
+
+    def test_version_that_exists(self, master: Path, captured: Store) -> None:
+        with pytest.raises(ImagingError, match="already"):
+            capture(captured[0], str(master), "lab", "1")
+
+    def test_server_that_is_gone(self, captured: Store) -> None:
+        with pytest.raises(ImagingError, match="does not answer"):
+            read_index(HttpStore("http://127.0.0.1:9/store"), "lab", "1")
