@@ -54,7 +54,7 @@ def partition(disk: Path, number: int) -> Iterator[str]:
 
 
 @contextmanager
-def mounted(device: str, folder: Path, kind: str = "auto") -> Iterator[Path]:
+def mounted(device: str, folder: Path, kind: str = "auto", options: str = "rw") -> Iterator[Path]:
     """A filesystem, mounted for a moment; FAT, which not every kernel has, is copied in and out with mtools."""
     folder.mkdir(exist_ok=True)
     if kind == "vfat":
@@ -69,7 +69,7 @@ def mounted(device: str, folder: Path, kind: str = "auto") -> Iterator[Path]:
         if changed:
             sh("mcopy", "-n", "-i", device, *changed, "::")
         return
-    sh("mount", "-t", kind, device, folder)
+    sh("mount", "-t", kind, "-o", options, device, folder)
     try:
         yield folder
     finally:

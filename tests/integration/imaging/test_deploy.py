@@ -38,7 +38,7 @@ def test_deployed_disk_passes_every_check_that_is_not_ours(master: Path, capture
         with partition(target, number) as device:
             sh(*check, device)
     for number, kind in ((ESP, "vfat"), (WINDOWS, "ntfs-3g"), (ROOT, "ext4")):
-        with partition(master, number) as device, mounted(device, tmp_path / "mnt", kind) as folder:
+        with partition(master, number) as device, mounted(device, tmp_path / "mnt", kind, "ro") as folder:
             wanted = tree(folder)
         with partition(target, number) as device, mounted(device, tmp_path / "mnt", kind) as folder:
             assert tree(folder) == wanted
