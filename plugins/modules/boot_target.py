@@ -45,7 +45,7 @@ options:
     description: The command that has dnsmasq forget a disarmed machine. An empty list runs none.
     type: list
     elements: str
-    default: [systemctl, reload, dnsmasq]
+    default: [systemctl, reload-or-restart, dnsmasq]
 notes:
   - The token lets its holder write the machine's check-in. Set C(no_log) on tasks that pass it on.
 seealso:
@@ -112,7 +112,7 @@ def main() -> None:
             "target": {"type": "str", "required": True},
             "renew": {"type": "bool", "default": False},
             "root": {"type": "path", "default": "/srv/reimage/boot"},
-            "reload": {"type": "list", "elements": "str", "default": ["systemctl", "reload", "dnsmasq"]},
+            "reload": {"type": "list", "elements": "str", "default": ["systemctl", "reload-or-restart", "dnsmasq"]},
         },
         supports_check_mode=True,
     )

@@ -71,9 +71,7 @@ def _target(name: str, value: Any, where: str) -> Target:
         raise BootError(f"{where}: `arguments` must be a list")
     for argument in arguments:
         if not (isinstance(argument, str) and _ARGUMENT.fullmatch(argument)):
-            raise BootError(
-                f"{where}: argument {argument!r} cannot be passed through iPXE: no spaces, quotes, ${{, ||, &&"
-            )
+            raise BootError(f"{where}: argument {argument!r} cannot be passed through iPXE: no spaces, quotes, ${{, ||, &&")
     initrd = _matching(value, "initrd", _FILE, where) if value.get("initrd") is not None else None
     return Target(name, _matching(value, "kernel", _FILE, where), initrd, tuple(arguments))
 

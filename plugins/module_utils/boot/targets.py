@@ -56,7 +56,7 @@ def arm(layout: Layout, mac: str, target: str, *, renew: bool = False, dry_run: 
     keep = old is not None and old.target == target and not renew
     arming = old if old is not None and keep else new_arming(mac, target)
     script = boot_script(configuration, boots, arming)
-    hosts = f"{mac},set:armed\n"
+    hosts = f"{mac}\n"  # no tag: with one, dnsmasq 2.90 frees the wrong memory when it reloads
     changed = not (
         keep
         and layout.inbox(arming.token).is_dir()

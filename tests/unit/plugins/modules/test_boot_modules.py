@@ -50,9 +50,7 @@ def test_failed_reload_fails_the_module(layout: Layout, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("module", [boot_target, machine_state, checkin_info])
-def test_malformed_mac_is_one_clear_error(
-    layout: Layout, capsys: pytest.CaptureFixture[str], module: ModuleType
-) -> None:
+def test_malformed_mac_is_one_clear_error(layout: Layout, capsys: pytest.CaptureFixture[str], module: ModuleType) -> None:
     more = {"target": "automation"} if module is boot_target else {}
     result = call(module, capsys, mac="pc-01", root=str(layout.root), **more)
     assert result["failed"]
@@ -77,9 +75,7 @@ def test_unknown_state_is_refused(layout: Layout, capsys: pytest.CaptureFixture[
     assert list((layout.root / "state").iterdir()) == []
 
 
-def test_check_in_of_a_machine_that_is_not_armed_is_not_awaited(
-    layout: Layout, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_in_of_a_machine_that_is_not_armed_is_not_awaited(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
     result = call(checkin_info, capsys, mac=MAC, root=str(layout.root), wait=60)
     assert result["failed"] and f"{MAC} is not armed" in result["msg"]
 

@@ -27,15 +27,11 @@ def test_unknown_target_is_refused_with_the_known_ones(layout: Layout) -> None:
 
 def test_missing_configuration_says_what_to_run(layout: Layout) -> None:
     layout.configuration.unlink()
-    with pytest.raises(
-        BootError, match=r"boot\.json: is missing: set this boot server up with reimage\.lab\.setup_server"
-    ):
+    with pytest.raises(BootError, match=r"boot\.json: is missing: set this boot server up with reimage\.lab\.setup_server"):
         load_configuration(layout)
 
 
-@pytest.mark.parametrize(
-    "url", [None, "", "10.77.1.2", "ftp://10.77.1.2", "http://a b", "http://a/${x}", "http://a/\nshell"]
-)
+@pytest.mark.parametrize("url", [None, "", "10.77.1.2", "ftp://10.77.1.2", "http://a b", "http://a/${x}", "http://a/\nshell"])
 def test_malformed_url_is_refused(layout: Layout, url: Any) -> None:
     configure(layout, url=url)
     with pytest.raises(BootError, match="`url` is missing or malformed"):

@@ -28,7 +28,7 @@ def tree(layout: Layout) -> dict[str, str]:
 def test_armed_machine_has_script_token_folder_and_answer(layout: Layout) -> None:
     token = arm(layout, MAC, "automation").token
     assert token is not None
-    assert (layout.root / "hosts" / NAME).read_text() == f"{MAC},set:armed\n"
+    assert (layout.root / "hosts" / NAME).read_text() == f"{MAC}\n"
     assert json.loads((layout.root / "tokens" / f"{NAME}.json").read_text())["token"] == token
     assert stat.S_IMODE((layout.root / "tokens" / f"{NAME}.json").stat().st_mode) == 0o600
     assert (layout.root / "checkin" / token).is_dir()
@@ -158,9 +158,7 @@ def test_diff_never_shows_a_token(layout: Layout) -> None:
     assert str(first.token) not in shown and str(second.token) not in shown
 
 
-@pytest.mark.parametrize(
-    "content", ['{"mac": "52:54:00:77:01:01"}', '{"mac":1,"target":1,"token":"../..","armed_at":1}', "["]
-)
+@pytest.mark.parametrize("content", ['{"mac": "52:54:00:77:01:01"}', '{"mac":1,"target":1,"token":"../..","armed_at":1}', "["])
 def test_damaged_token_record_is_named_and_used_for_nothing(layout: Layout, content: str) -> None:
     layout.token(MAC).write_text(content)
     with pytest.raises(BootError, match=f"{NAME}.json: is"):
