@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A virtual PC: QEMU in the lab's namespace, with a power button and a screen."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.lab.errors import LabError
+from ansible_collections.reimage.lab.plugins.module_utils.lab.qmp import Monitor
+
+_OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+_OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+_STOP_TIMEOUT = 20
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What a PC is made of. It is kept in C(pcs/NAME.json)."""
+
+    name: str
+    namespace: str
+    mac: str
+    firmware: str = "bios"
+    memory: int = 1024
+    accelerator: str = "tcg"
+    serial: str = ""
+    uuid: str = ""
+
+
+class Pc:
+    """One PC below the folder of a lab. Its disk is C(pcs/NAME.raw)."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self._folder = root / "pcs"
+        self._name = name
+        path = self._folder / f"{name}.json"
+        try:
+            self.definition = Definition(**json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            known = ", ".join(sorted(item.stem for item in self._folder.glob("*.json"))) or "none: start the lab first"
+            raise LabError(f"there is no PC {name!r} in the lab {root}; there is: {known}") from error
+
+    def file(self, ending: str) -> Path:
+        """Return one of its files, C(pcs/NAME.ENDING)."""
+        return self._folder / f"{self._name}.{ending}"
+
+    @property
+    def running(self) -> bool:
+        """Whether it is switched on."""
+        try:
+            pid = int(self.file("pid").read_text(encoding="ascii"))
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return False
+        return str(self.file("qmp")).encode() in command
+
+    def arguments(self) -> list[str]:
+        """Return QEMU's command line: a PC that tries the network first, then its disk."""
+        it = self.definition
+        serial = it.serial or it.name
+        arguments = ["qemu-system-x86_64", "-name", it.name, "-daemonize", "-pidfile", str(self.file("pid"))]
+        arguments += ["-machine", f"q35,accel={it.accelerator}", "-m", str(it.memory), "-smp", "1", "-rtc", "base=utc"]
+        arguments += ["-display", "none", "-vga", "std", "-serial", f"file:{self.file('serial.log')}"]
+        arguments += ["-qmp", f"unix:{self.file('qmp')},server=on,wait=off"]
+        arguments += ["-drive", f"if=none,id=disk,format=raw,discard=unmap,file={self.file('raw')}"]
+        arguments += ["-device", f"virtio-blk-pci,drive=disk,serial={serial},bootindex=2"]
+        arguments += ["-netdev", f"tap,id=net,ifname={it.name},script=no,downscript=no"]
+        arguments += ["-device", f"virtio-net-pci,netdev=net,mac={it.mac},bootindex=1", "-device", "virtio-rng-pci"]
+        identity = ["type=1", "manufacturer=reimage.lab", "product=Virtual PC", f"serial={serial}"]
+        arguments += ["-smbios", ",".join([*identity, f"uuid={it.uuid}"] if it.uuid else identity)]
+        if it.firmware == "uefi":
+            arguments += ["-drive", f"if=pflash,format=raw,readonly=on,file={_OVMF_CODE}"]
+            arguments += ["-drive", f"if=pflash,format=raw,file={self.file('vars')}"]
+        return arguments
+
+    def start(self) -> None:
+        """Switch it on."""
+        if not self.file("raw").exists():
+            raise LabError(f"PC {self._name}: its disk {self.file('raw')} is missing: start the lab again")
+        if self.definition.firmware == "uefi" and not self.file("vars").exists():
+            shutil.copyfile(_OVMF_VARS, self.file("vars"))
+        self.file("qmp").unlink(missing_ok=True)
+        try:
+            run(["nsenter", f"--net=/run/netns/{self.definition.namespace}", *self.arguments()], timeout=60)
+        except CommandError as error:
+            raise LabError(f"PC {self._name} does not start: {error}") from error
+
+    def stop(self) -> None:
+        """Cut its power."""
+        pid = int(self.file("pid").read_text(encoding="ascii"))
+        with Monitor(self.file("qmp")) as monitor:
+            monitor.command("quit")
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while Path(f"/proc/{pid}").exists():
+            if time.monotonic() > deadline:
+                os.kill(pid, 9)
+                raise LabError(f"PC {self._name} did not switch off within {_STOP_TIMEOUT} s, and was killed")
+            time.sleep(0.1)
+
+    def reset(self) -> None:
+        """Press its reset button."""
+        with Monitor(self.file("qmp")) as monitor:
+            monitor.command("system_reset")
+
+    def screenshot(self, path: Path) -> None:
+        """Write what its screen shows as a PNG."""
+        with Monitor(self.file("qmp")) as monitor:
+            monitor.command("screendump", filename=str(path), format="png")
