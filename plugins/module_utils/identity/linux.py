@@ -1,0 +1,125 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The identity of a Linux that is not running: its name, machine-id and SSH host keys.
+
+Sources: hostname(5), machine-id(5), sshd(8).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+
+RECORD = "/var/lib/reimage/identity.json"
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_MACHINE_ID = re.compile(r"[0-9a-f]{32}")
+_KEY_TYPES = ("ed25519", "ecdsa", "rsa")
+# What a running system left behind that must not be the same on two machines.
+_LEFTOVERS = (
+    ("/var/lib/systemd", "random-seed"),
+    ("/var/lib/dhcp", "*.leases"),
+    ("/var/lib/NetworkManager", "*.lease"),
+    ("/var/lib/systemd/network", "*"),
+)
+
+
+@dataclass
+class Identity:
+    """What a machine is given, as C(/var/lib/reimage/identity.json) records it on its disk."""
+
+    hostname: str
+    image: str
+    machine_id: str
+    host_keys: list[str] = field(default_factory=list)
+
+
+def check(hostname: str, machine_id: str) -> None:
+    """Refuse what cannot be an identity.
+
+    :param machine_id: May be empty, to have one made.
+    """
+    if not _HOSTNAME.fullmatch(hostname):
+        raise IdentityError(f"{hostname!r} cannot be the name of a machine: letters, digits and '-', at most 63")
+    if machine_id and not _MACHINE_ID.fullmatch(machine_id):
+        raise IdentityError(f"{machine_id!r} is not a machine-id: 32 hexadecimal digits in lower case")
+
+
+def recorded(tree: Tree) -> Identity | None:
+    """Return the identity that was given before, if the system still has it."""
+    try:
+        identity = Identity(**json.loads(tree.read(RECORD) or ""))
+    except (ValueError, TypeError):
+        return None
+    name, machine_id = ((tree.read(path) or "").strip() for path in ("/etc/hostname", "/etc/machine-id"))
+    if (name, machine_id, host_keys(tree)) != (identity.hostname, identity.machine_id, identity.host_keys):
+        return None
+    return identity
+
+
+def give(tree: Tree, hostname: str, image: str, machine_id: str = "", *, dry_run: bool = False) -> tuple[bool, Identity]:
+    """Give a system its identity, unless it has it.
+
+    :param dry_run: Only say whether something would change.
+    :returns: Whether something changed, and the identity.
+    """
+    check(hostname, machine_id)
+    if tree.read("/etc/os-release") is None and tree.read("/usr/lib/os-release") is None:
+        raise IdentityError(f"{tree.root}: this is not the root of a Linux system: it has no os-release")
+    before = recorded(tree)
+    if before and (before.hostname, before.image) == (hostname, image) and machine_id in ("", before.machine_id):
+        return False, before
+    identity = Identity(hostname, image, machine_id or uuid.uuid4().hex)
+    if dry_run:
+        return True, identity
+    tree.remove(RECORD)  # while it is missing, the work is not done
+    tree.write("/etc/hostname", f"{hostname}\n")
+    _write_hosts(tree, hostname)
+    tree.remove("/etc/machine-id")
+    tree.write("/etc/machine-id", f"{identity.machine_id}\n", 0o444)
+    if tree.read("/var/lib/dbus/machine-id") is not None:
+        tree.write("/var/lib/dbus/machine-id", f"{identity.machine_id}\n")
+    _new_host_keys(tree, hostname)
+    for folder, pattern in _LEFTOVERS:
+        for name in tree.match(folder, pattern):
+            tree.remove(name)
+    identity.host_keys = host_keys(tree)
+    tree.write(RECORD, json.dumps(asdict(identity), indent=1) + "\n", 0o644)
+    return True, identity
+
+
+def host_keys(tree: Tree) -> list[str]:
+    """Return the public SSH host keys, without their comments."""
+    files = [tree.read(name) or "" for name in tree.match("/etc/ssh", "ssh_host_*_key.pub")]
+    return [" ".join(text.split()[:2]) for text in files]
+
+
+def _write_hosts(tree: Tree, hostname: str) -> None:
+    lines = (tree.read("/etc/hosts") or "127.0.0.1\tlocalhost\n").splitlines()
+    kept = [line for line in lines if line.split()[:1] != ["127.0.1.1"]]
+    tree.write("/etc/hosts", "\n".join([*kept, f"127.0.1.1\t{hostname}"]) + "\n")
+
+
+def _new_host_keys(tree: Tree, hostname: str) -> None:
+    """Make a new key of each type that the image has; of ed25519 at least, if it has sshd."""
+    names = tree.match("/etc/ssh", "ssh_host_*_key")
+    found = [kind for kind in _KEY_TYPES if f"/etc/ssh/ssh_host_{kind}_key" in names]
+    if tree.match("/etc/ssh", "sshd_config") and not found:
+        found = ["ed25519"]
+    for name in [*names, *tree.match("/etc/ssh", "ssh_host_*_key.pub")]:
+        tree.remove(name)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in found:
+            key = Path(folder, kind)
+            run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", f"root@{hostname}", "-f", str(key)], timeout=300)
+            tree.write(f"/etc/ssh/ssh_host_{kind}_key", key.read_text(encoding="ascii"), 0o600)
+            tree.write(f"/etc/ssh/ssh_host_{kind}_key.pub", key.with_suffix(".pub").read_text(encoding="ascii"), 0o644)

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files of a system that is not running, below the folder where it is mounted.
+
+The tree is untrusted: a symbolic link in it must not lead a write out of it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+
+
+class Tree:
+    """A mounted root filesystem."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def path(self, name: str) -> Path:
+        """Return where a file is.
+
+        :raises IdentityError: A folder above it, or the file itself, is a symbolic link that leaves the tree.
+        """
+        wanted = self.root / name.lstrip("/")
+        parent = wanted.parent.resolve()
+        if parent != self.root and self.root not in parent.parents:
+            raise IdentityError(f"{name}: a symbolic link of the image leads out of it, to {parent}")
+        return parent / wanted.name
+
+    def read(self, name: str) -> str | None:
+        """Return what a regular file holds, or None if there is none. A symbolic link is not followed."""
+        path = self.path(name)
+        if path.is_symlink() or not path.is_file():
+            return None
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+    def write(self, name: str, text: str, mode: int | None = None) -> bool:
+        """Have a file hold I(text), replacing it as a whole, and return whether it did not before.
+
+        :param mode: Its permissions; by default those that it had, or 0644.
+        """
+        path = self.path(name)
+        old = path.lstat().st_mode if path.exists() and not path.is_symlink() else None
+        wanted = mode if mode is not None else (stat.S_IMODE(old) if old is not None else 0o644)
+        if old is not None and self.read(name) == text and stat.S_IMODE(old) == wanted:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.reimage")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, wanted)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(file.fileno(), wanted)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Have no file there, and return whether there was one."""
+        path = self.path(name)
+        if not path.is_symlink() and not path.is_file():
+            return False
+        path.unlink()
+        return True
+
+    def match(self, folder: str, pattern: str) -> list[str]:
+        """Return the names of the regular files in a folder that match, sorted."""
+        place = self.path(f"{folder}/x").parent
+        if not place.is_dir():
+            return []
+        return sorted(f"{folder}/{item.name}" for item in place.glob(pattern) if item.is_file() and not item.is_symlink())
