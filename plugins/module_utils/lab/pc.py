@@ -68,13 +68,15 @@ class Pc:
         it = self.definition
         serial = it.serial or it.name
         arguments = ["qemu-system-x86_64", "-name", it.name, "-daemonize", "-pidfile", str(self.file("pid"))]
-        arguments += ["-machine", f"q35,accel={it.accelerator}", "-m", str(it.memory), "-smp", "1", "-rtc", "base=utc"]
+        machine = "q35" if it.firmware == "uefi" else "pc"  # iPXE's ROM hangs on an emulated q35 under SeaBIOS
+        arguments += ["-machine", f"{machine},accel={it.accelerator}", "-m", str(it.memory), "-smp", "1", "-rtc", "base=utc"]
         arguments += ["-display", "none", "-vga", "std", "-serial", f"file:{self.file('serial.log')}"]
         arguments += ["-qmp", f"unix:{self.file('qmp')},server=on,wait=off"]
         arguments += ["-drive", f"if=none,id=disk,format=raw,discard=unmap,file={self.file('raw')}"]
         arguments += ["-device", f"virtio-blk-pci,drive=disk,serial={serial},bootindex=2"]
         arguments += ["-netdev", f"tap,id=net,ifname={it.name},script=no,downscript=no"]
-        arguments += ["-device", f"virtio-net-pci,netdev=net,mac={it.mac},bootindex=1", "-device", "virtio-rng-pci"]
+        rom = ",romfile=" if it.firmware == "uefi" else ""  # OVMF has a driver of its own
+        arguments += ["-device", f"virtio-net-pci,netdev=net,mac={it.mac},bootindex=1{rom}", "-device", "virtio-rng-pci"]
         identity = ["type=1", "manufacturer=reimage.lab", "product=Virtual PC", f"serial={serial}"]
         arguments += ["-smbios", ",".join([*identity, f"uuid={it.uuid}"] if it.uuid else identity)]
         if it.firmware == "uefi":

@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What one run of a playbook did to which machine, and how long each state took."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+KEPT_RUNS = 20
+MIB = 1 << 20
+
+
+@dataclass
+class Step:
+    """One state of a machine: when it began, in seconds since the epoch, and how long it lasted, in seconds."""
+
+    state: str
+    at: float
+    seconds: float
+    note: str = ""
+
+
+@dataclass
+class Machine:
+    """One machine in one run."""
+
+    name: str
+    state: str
+    image: str
+    reason: str
+    steps: list[Step] = field(default_factory=list)
+    work: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """From the first state to the last."""
+        return self.steps[-1].at - self.steps[0].at if self.steps else 0.0
+
+
+@dataclass
+class Run:
+    """One run of a playbook."""
+
+    playbook: str
+    started: float
+    machines: list[Machine] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """How many machines are done."""
+        return sum(machine.state == "done" for machine in self.machines)
+
+
+def machine_from(record: dict[str, Any], started: float, work: dict[str, Any]) -> Machine:
+    """Return a machine from its record on the boot server.
+
+    :param started: When the run began; what the record says of earlier runs is left out.
+    :param work: The figures of C(image_deploy) or C(image_capture), if it came to that.
+    """
+    history = [entry for entry in record.get("history", []) if float(entry["at"]) >= started - 1]
+    ends = [float(entry["at"]) for entry in history[1:]]
+    steps = [
+        Step(
+            str(entry["state"]),
+            float(entry["at"]),
+            (ends[number] if number < len(ends) else float(entry["at"])) - float(entry["at"]),
+        )
+        for number, entry in enumerate(history)
+    ]
+    texts = {key: str(record.get(key) or "") for key in ("name", "state", "image", "reason")}
+    return Machine(steps=steps, work=work, **texts)
+
+
+def table(run: Run) -> list[str]:
+    """Return the lines of a table for a terminal: a machine a line, its states and how long each took."""
+    states = list(dict.fromkeys(step.state for machine in run.machines for step in machine.steps[:-1]))
+    header = ["machine", "result", "image", "total", *states, "written", "rate"]
+    rows = [header]
+    for machine in run.machines:
+        took = {step.state: f"{step.seconds:.0f} s" for step in machine.steps[:-1]}
+        total = f"{machine.seconds:.0f} s" if machine.steps else "nothing to do"
+        rows.append(
+            [
+                machine.name,
+                machine.state,
+                machine.image,
+                total,
+                *(took.get(state, "") for state in states),
+                *_figures(machine.work),
+            ]
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    reasons = [f"{machine.name}: {machine.reason}" for machine in run.machines if machine.reason]
+    return [*lines, *reasons]
+
+
+def _figures(work: dict[str, Any]) -> list[str]:
+    count, seconds = work.get("bytes_written", work.get("bytes_used")), work.get("seconds")
+    if count is None or not seconds:
+        return ["", ""]
+    return [f"{count / MIB:.0f} MiB", f"{count / MIB / seconds:.0f} MiB/s"]
+
+
+def save(folder: Path, run: Run) -> list[dict[str, Any]]:
+    """Add a run to C(report.json) and return all that it holds, the latest first."""
+    path = folder / "report.json"
+    try:
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        runs = []
+    runs = [{**asdict(run), "finished": time.time()}, *runs][:KEPT_RUNS]
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(".report.json.new")
+    temporary.write_text(json.dumps({"runs": runs}, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+    return runs

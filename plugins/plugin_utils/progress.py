@@ -1,0 +1,110 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a long module as an asynchronous job, and shows how far it is.
+
+The job writes its progress to a file on the machine, which is read with C(cat): starting Python there for every look costs
+more than the look, on the machines that are slow.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+INTERVAL = 2.0
+MIB = 1 << 20
+display = Display()
+
+
+class ProgressAction(ActionBase):
+    """What the action plugins of capturing and deploying do."""
+
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run the module of the same name as this plugin."""
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        if self._task.check_mode:
+            return self._module(self._task.action, arguments, task_vars)
+        timeout = int(arguments.get("timeout", 14400))
+        self._task.async_val = timeout  # the job ends itself, even if nobody looks any more
+        try:
+            job = self._execute_module(module_name=self._task.action, module_args=arguments, task_vars=task_vars, wrap_async=True)
+        finally:
+            self._task.async_val = 0
+        if job.get("failed") or "ansible_job_id" not in job:
+            return job
+        try:
+            return self._watch(job, arguments, timeout, task_vars)
+        finally:
+            self._status(job, task_vars, "cleanup")
+
+    def _watch(self, job: dict[str, Any], arguments: dict[str, Any], timeout: int, task_vars: dict[str, Any]) -> dict[str, Any]:
+        machine = task_vars.get("inventory_hostname", "machine")
+        file = arguments.get("progress_file", "/run/reimage/progress.json")
+        quote = self._connection._shell.quote
+        look = f"cat {quote(file)} 2>/dev/null; echo; cat {quote(job['results_file'])}"
+        deadline = time.monotonic() + timeout + 60
+        shown = ("", -1)
+        while time.monotonic() < deadline:
+            said = str(self._low_level_execute_command(look).get("stdout", ""))
+            progress, _newline, state = said.partition("\n")
+            if finished(state):
+                result = self._status(job, task_vars, "status")
+                return {
+                    key: value
+                    for key, value in result.items()
+                    if key not in ("ansible_job_id", "results_file", "started", "finished")
+                }
+            shown = show(machine, progress, shown)
+            time.sleep(INTERVAL)
+        return {
+            "failed": True,
+            "msg": f"{machine}: {self._task.action} did not end within {timeout} s; last seen: {shown[0] or 'nothing'}",
+        }
+
+    def _status(self, job: dict[str, Any], task_vars: dict[str, Any], mode: str) -> dict[str, Any]:
+        folder = self.get_shell_option("async_dir", default="~/.ansible_async")
+        arguments = {"jid": job["ansible_job_id"], "mode": mode, "_async_dir": folder}
+        return self._module("ansible.legacy.async_status", arguments, task_vars)
+
+    def _module(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars)
+        return result
+
+
+def finished(state: str) -> bool:
+    """Whether the file of an asynchronous job says that it is over."""
+    try:
+        job = json.loads(state)
+    except ValueError:
+        return False  # it is being written
+    return bool(job.get("finished") or "started" not in job)
+
+
+def show(machine: str, text: str, shown: tuple[str, int]) -> tuple[str, int]:
+    """Display a step, which is a tenth of a stage, unless it was shown already.
+
+    :param text: The content of the progress file.
+    :param shown: The stage and the tenth that were shown last.
+    :returns: The stage and the tenth that are shown now.
+    """
+    try:
+        progress = json.loads(text)
+        stage, done, total = str(progress["stage"]), int(progress["done"]), int(progress["total"])
+        rate, eta = float(progress["rate"]), float(progress["eta"])
+    except (ValueError, KeyError, TypeError):
+        return shown
+    step = (stage, done * 10 // total if total else 0)
+    if step != shown and total:
+        display.display(f"{machine}: {stage} {done * 100 // total:3} %  {rate / MIB:.0f} MiB/s  {eta:.0f} s left")
+    return step
