@@ -41,9 +41,7 @@ def run(
     """
     shown = " ".join(arguments)
     try:
-        result = subprocess.run(
-            list(arguments), input=data, capture_output=True, timeout=timeout, env=environment, check=False
-        )
+        result = subprocess.run(list(arguments), input=data, capture_output=True, timeout=timeout, env=environment, check=False)
     except FileNotFoundError as error:
         raise CommandError(f"{arguments[0]}: this program is not installed here (wanted for: {shown})") from error
     except subprocess.TimeoutExpired as error:

@@ -14,9 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator
 
-import yaml
 from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+
+try:
+    import yaml
+except ImportError:  # only a manifest in YAML needs it
+    yaml = None  # type: ignore[assignment]
 
 REQUIRED = ("name", "mac")
 _KNOWN = (*REQUIRED, "image", "version", "location", "address", "groups")
@@ -64,11 +68,12 @@ def read_manifest(path: Path) -> list[Machine]:
     :raises ManifestError: It cannot be read, or says something twice, or something that cannot be.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+        line = data.count(b"\n", 0, error.start) + 1
         raise ManifestError(f"{path}:{line}: this is not UTF-8: save it as CSV UTF-8") from error
     rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _yaml_rows(path, text)
     machines: list[Machine] = []
@@ -103,6 +108,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _yaml_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if yaml is None:
+        raise ManifestError(f"{path}: a manifest in YAML needs PyYAML, which is not installed here")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:

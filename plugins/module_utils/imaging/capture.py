@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from itertools import chain
 from typing import Iterator, Tuple
 
-import zstandard
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
@@ -24,6 +23,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import p
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 Item = Tuple[Region, int]
 
@@ -91,9 +91,8 @@ class _Writer:
         self._store = store
         self._device = device
         self._regions = regions
-        self._level = level
+        self._codec = Codec(level)
         self._meter = meter
-        self._local = threading.local()
         self._lock = threading.Lock()
         self.ids: dict[int, list[bytes]] = {region.number: [b""] * region.chunks for region in regions}
         self.stored: dict[bytes, int] = {}
@@ -126,10 +125,7 @@ class _Writer:
         size = self._store.has_chunk(identifier)
         new = size == 0
         if new:
-            compressor = getattr(self._local, "compressor", None)
-            if compressor is None:
-                compressor = self._local.compressor = zstandard.ZstdCompressor(level=self._level)
-            packed = compressor.compress(data)
+            packed = self._codec.compress(data)
             size = len(packed)
             self._store.put_chunk(identifier, packed)
         with self._lock:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Iterator, Tuple
 
-import zstandard
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, DirectReader
@@ -23,6 +22,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import I
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader, chunk_path, read_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
 
 _TRIES = 3
 # What makes a disk bootable or partitioned at its beginning and its end; gone before the first partition is written.
@@ -105,7 +105,7 @@ class _Deploy:
         self._tables = tables
         self._dry_run = dry_run
         self._meter = meter
-        self._local = threading.local()
+        self._codec = Codec()
         self._lock = threading.Lock()
         self._invalid = False
         self._written: list[Item] = []
@@ -165,18 +165,15 @@ class _Deploy:
         """Return a chunk whose content is what its id says. A damaged one is fetched again, and never written."""
         reason = ""
         path = chunk_path(identifier)
-        unpacker = getattr(self._local, "unpacker", None)
-        if unpacker is None:
-            unpacker = self._local.unpacker = zstandard.ZstdDecompressor()
         for _attempt in range(_TRIES):
             try:
                 packed = self._store.get(path)
-                data: bytes = unpacker.decompress(packed, max_output_size=CHUNK_SIZE)
+                data = self._codec.decompress(packed, CHUNK_SIZE)
             except FileNotFoundError:
                 reason = "it is missing"
                 break
-            except zstandard.ZstdError as error:
-                reason = f"it is damaged ({error})"
+            except DamagedError as error:
+                reason = str(error)
                 continue
             if len(data) == length and hashlib.sha256(data).digest() == identifier:
                 with self._lock:

@@ -25,11 +25,16 @@ def describe(store: PathStore | HttpStore, name: str = "", version: str = "") ->
 
     :raises ImagingError: An image or a version that was named does not exist.
     """
-    if isinstance(store, HttpStore) and not name:
-        raise ImagingError(f"store {store.where}: a web server does not list its images: name one")
-    if name and (version or isinstance(store, HttpStore)):
-        return [_summary(*read_index(store, name, version or LATEST))]
-    assert isinstance(store, PathStore)  # noqa: S101  for the type checker
+    if isinstance(store, HttpStore):
+        if not name:
+            raise ImagingError(f"store {store.where}: a web server does not list its images: name one")
+        version = version or LATEST
+    if name and version:
+        return [_summary(*read_index(store, name, version))]
+    return _list(store, name) if isinstance(store, PathStore) else []
+
+
+def _list(store: PathStore, name: str) -> list[dict[str, Any]]:
     if name:
         resolve(store, name, LATEST)
     found = [read_index(store, image, one) for image in ([name] if name else store.images()) for one in store.versions(image)]

@@ -36,7 +36,7 @@ def each(items: Iterable[T], work: Callable[[T], None], count: int) -> None:
             except BaseException as error:
                 errors.append(error)
 
-    workers = [threading.Thread(target=loop, daemon=True) for _ in range(count)]
+    workers = [threading.Thread(target=loop, daemon=True) for _number in range(count)]
     for worker in workers:
         worker.start()
     for worker in workers:

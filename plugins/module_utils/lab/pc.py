@@ -76,7 +76,9 @@ class Pc:
         arguments += ["-device", f"virtio-blk-pci,drive=disk,serial={serial},bootindex=2"]
         arguments += ["-netdev", f"tap,id=net,ifname={it.name},script=no,downscript=no"]
         rom = ",romfile=" if it.firmware == "uefi" else ""  # OVMF has a driver of its own
-        arguments += ["-device", f"virtio-net-pci,netdev=net,mac={it.mac},bootindex=1{rom}", "-device", "virtio-rng-pci"]
+        # Emulated, a virtio card may miss a wake-up and be silent for good: it is told of every packet.
+        card = f"virtio-net-pci,netdev=net,mac={it.mac},bootindex=1,ioeventfd=off,event_idx=off{rom}"
+        arguments += ["-device", card, "-device", "virtio-rng-pci"]
         identity = ["type=1", "manufacturer=reimage.lab", "product=Virtual PC", f"serial={serial}"]
         arguments += ["-smbios", ",".join([*identity, f"uuid={it.uuid}"] if it.uuid else identity)]
         if it.firmware == "uefi":

@@ -44,7 +44,7 @@ def contents(size: int, seed: str) -> bytes:
 def partition(disk: Path, number: int) -> Iterator[str]:
     """One partition of a disk file as a loop device."""
     table = json.loads(sh("sfdisk", "--json", disk))["partitiontable"]["partitions"]
-    found = next(item for item in table if item["node"] == f"{disk}{number}")
+    found = [item for item in table if item["node"] == f"{disk}{number}"][0]  # noqa: RUF015  next() ends a generator
     size = found["size"] * 512
     loop = sh("losetup", "--find", "--show", "--offset", found["start"] * 512, "--sizelimit", size, disk).decode().strip()
     try:

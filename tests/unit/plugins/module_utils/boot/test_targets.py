@@ -118,7 +118,7 @@ def test_disarmed_machine_leaves_nothing(layout: Layout) -> None:
 def test_dnsmasq_reloads_when_its_file_is_gone_and_only_if_something_changed(layout: Layout) -> None:
     there: list[bool] = []
     arm(layout, MAC, "automation")
-    for _ in range(2):
+    for _time in range(2):
         disarm(layout, MAC, lambda: there.append(layout.hosts(MAC).exists()))
     assert there == [False]
 

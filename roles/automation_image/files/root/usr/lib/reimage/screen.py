@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: (c) 2026, The reimage.lab authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -29,7 +28,7 @@ def span(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def bar(share: float, width: int) -> str:
+def gauge(share: float, width: int) -> str:
     """Return a bar that is filled to a share of its width."""
     filled = round(max(0.0, min(1.0, share)) * width)
     return f"{GREEN}{'#' * filled}{PLAIN}{DIM}{'.' * (width - filled)}{PLAIN}"
@@ -43,7 +42,7 @@ def progress_lines(progress: dict[str, object], width: int) -> list[str]:
     lines = [f"{BOLD}{STAGES.get(stage, stage.capitalize())}  {progress.get('title', '')}{PLAIN}", ""]
     if total:
         lines += [
-            f"{bar(share, width - 8)} {share:6.1%}",
+            f"{gauge(share, width - 8)} {share:6.1%}",
             "",
             f"{size(done)} of {size(total)}     {rate / MIB:.0f} MiB/s     {span(eta)} left",
         ]

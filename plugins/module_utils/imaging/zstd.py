@@ -1,0 +1,50 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""zstd, with a compressor and a decompressor for each thread."""
+
+from __future__ import annotations
+
+import threading
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+
+try:
+    import zstandard
+except ImportError:
+    zstandard = None  # type: ignore[assignment]
+
+
+class DamagedError(ImagingError):
+    """A chunk is not a frame of at most a chunk's size."""
+
+
+class Codec:
+    """Compresses and decompresses; threads may share it."""
+
+    def __init__(self, level: int = 3) -> None:
+        if zstandard is None:
+            raise ImagingError("the Python library zstandard is not installed here: install python3-zstandard")
+        self._level = level
+        self._local = threading.local()
+
+    def compress(self, data: bytes | bytearray) -> bytes:
+        """Return one zstd frame."""
+        if not hasattr(self._local, "compressor"):
+            self._local.compressor = zstandard.ZstdCompressor(level=self._level)
+        packed: bytes = self._local.compressor.compress(data)
+        return packed
+
+    def decompress(self, data: bytes, largest: int) -> bytes:
+        """Return what a frame holds.
+
+        :raises DamagedError: It is damaged, or holds more than I(largest) bytes.
+        """
+        if not hasattr(self._local, "decompressor"):
+            self._local.decompressor = zstandard.ZstdDecompressor()
+        try:
+            plain: bytes = self._local.decompressor.decompress(data, max_output_size=largest)
+        except zstandard.ZstdError as error:
+            raise DamagedError(f"it is damaged ({error})") from error
+        return plain
