@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The report: durations, the table, and a page that believes nothing that a machine says."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from ansible_collections.reimage.lab.plugins.module_utils.report.page import Screens, render
+from ansible_collections.reimage.lab.plugins.module_utils.report.run import Run, machine_from, save, table
+
+RECORD = {
+    "name": "pc-01",
+    "state": "done",
+    "image": "lab/1",
+    "reason": "",
+    "history": [{"state": "armed", "at": 100.0}, {"state": "writing", "at": 110.0}, {"state": "done", "at": 150.0}],
+}
+
+
+def a_run() -> Run:
+    return Run("reimage_lab", 100.0, [machine_from(RECORD, 100.0, {"bytes_written": 80 << 20, "seconds": 40.0})])
+
+
+def test_each_state_lasts_until_the_next() -> None:
+    (machine,) = a_run().machines
+    assert [(step.state, step.seconds) for step in machine.steps] == [("armed", 10.0), ("writing", 40.0), ("done", 0.0)]
+    assert machine.seconds == 50.0
+
+
+def test_table_has_a_line_a_machine_with_its_figures() -> None:
+    head, line = table(a_run())
+    assert head.split() == ["machine", "result", "image", "total", "armed", "writing", "written", "rate"]
+    assert line.split() == ["pc-01", "done", "lab/1", "50", "s", "10", "s", "40", "s", "80", "MiB", "2", "MiB/s"]
+
+
+def test_states_of_an_earlier_run_do_not_count() -> None:
+    machine = machine_from(RECORD, 1000.0, {})
+    assert machine.steps == []
+    assert "nothing to do" in table(Run("again", 1000.0, [machine]))[1]
+
+
+def test_runs_are_kept_with_the_latest_first(tmp_path: Path) -> None:
+    save(tmp_path, a_run())
+    save(tmp_path, Run("verify_lab", 200.0))
+    runs = json.loads((tmp_path / "report.json").read_text())["runs"]
+    assert [run["playbook"] for run in runs] == ["verify_lab", "reimage_lab"]
+
+
+def test_page_shows_the_last_screenshot_of_a_state_and_nothing_from_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / "pc-01"
+    folder.mkdir()
+    for at, text in ((111, b"early"), (149, b"late"), (400, b"after")):
+        (folder / f"{at}.png").write_bytes(text)
+    page = render([asdict(a_run())], Screens(tmp_path))
+    assert "bGF0ZQ==" in page
+    assert "ZWFybHk=" not in page
+    assert Screens(tmp_path / "x").last_within("../pc-01", 0, 1000) == ""
+
+
+def test_page_escapes_what_machines_say() -> None:
+    record = {**RECORD, "state": "failed", "reason": "<script>alert(1)</script>", "name": '"><b>'}
+    page = render([asdict(Run("<i>", 100.0, [machine_from(record, 100.0, {})]))], Screens(Path("/nonexistent")))
+    assert "<script>" not in page
+    assert "<i>" not in page.replace("<i style", "")
+    assert '"><b>' not in page
