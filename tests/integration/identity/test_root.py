@@ -1,0 +1,65 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one Linux of a disk is found, named, and left clean."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import give
+from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted_root
+from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+
+LAYOUT = b"label: gpt\nsize=32MiB, name=data\nsize=64MiB, name=root\n"
+DATA, ROOT = 1 << 20, 33 << 20
+
+
+def disk_with(tmp_path: Path, *, systems: int) -> Path:
+    """A disk of two ext4 partitions, the last I(systems) of which hold a Linux."""
+    tree = tmp_path / "tree"
+    (tree / "etc/ssh").mkdir(parents=True)
+    for name in ("etc/os-release", "etc/fstab", "etc/hostname", "etc/ssh/sshd_config"):
+        (tree / name).write_text("ID=debian\n")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as file:
+        file.truncate(100 << 20)
+    subprocess.run(["sfdisk", "-q", disk], input=LAYOUT, check=True)
+    for offset, size, source in (
+        (DATA, 32 << 20, tree if systems > 1 else empty),
+        (ROOT, 64 << 20, tree if systems else empty),
+    ):
+        subprocess.run(
+            ["mkfs.ext4", "-q", "-F", "-E", f"offset={offset}", "-d", source, disk, f"{size >> 10}k"],
+            check=True,
+            capture_output=True,
+        )
+    return disk
+
+
+def test_system_is_found_named_and_clean(tmp_path: Path) -> None:
+    disk = disk_with(tmp_path, systems=1)
+    with mounted_root(str(disk)) as (folder, partition):
+        assert partition.endswith("p2")
+        assert give(Tree(folder), "pc-01", "lab/1")[0]
+    with mounted_root(str(disk), read_only=True) as (folder, _partition):
+        assert not give(Tree(folder), "pc-01", "lab/1", dry_run=True)[0]
+    at = f"{disk}?offset={ROOT}"
+    assert subprocess.run(["debugfs", "-R", "cat /etc/hostname", at], check=True, capture_output=True).stdout == b"pc-01\n"
+    assert subprocess.run(["e2fsck", "-fn", at], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("systems", [0, 2])
+def test_none_or_two_systems_are_refused(tmp_path: Path, systems: int) -> None:
+    disk = disk_with(tmp_path, systems=systems)
+    before = disk.read_bytes()
+    with pytest.raises(IdentityError, match="one partition must hold"), mounted_root(str(disk)):
+        pass
+    assert disk.read_bytes() == before
+    assert str(disk) not in subprocess.run(["losetup", "--list"], check=True, capture_output=True, text=True).stdout
