@@ -84,6 +84,7 @@ class Pc:
         if it.firmware == "uefi":
             arguments += ["-drive", f"if=pflash,format=raw,readonly=on,file={_OVMF_CODE}"]
             arguments += ["-drive", f"if=pflash,format=raw,file={self.file('vars')}"]
+            arguments += ["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]  # it would wait for minutes
         return arguments
 
     def start(self) -> None:
