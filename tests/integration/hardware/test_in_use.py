@@ -1,0 +1,48 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A disk that is in use is refused, on real block devices."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import refuse_in_use
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.errors import HardwareError
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.raw"
+    with path.open("wb") as file:
+        file.truncate(32 << 20)
+    return path
+
+
+@pytest.fixture
+def loop(disk: Path) -> Iterator[str]:
+    name = subprocess.run(["losetup", "--find", "--show", disk], check=True, capture_output=True, text=True).stdout.strip()
+    yield name
+    subprocess.run(["losetup", "--detach", name], check=True)
+
+
+def test_free_disk_is_taken(disk: Path, loop: str) -> None:
+    refuse_in_use(loop)
+    refuse_in_use(str(disk))
+
+
+def test_mounted_filesystem_is_named(disk: Path, loop: str, tmp_path: Path) -> None:
+    subprocess.run(["mkfs.ext4", "-q", loop], check=True)
+    place = tmp_path / "mnt"
+    place.mkdir()
+    subprocess.run(["mount", loop, place], check=True)
+    try:
+        for path in (loop, str(disk)):
+            with pytest.raises(HardwareError, match=f"mounted at {place}"):
+                refuse_in_use(path)
+    finally:
+        subprocess.run(["umount", place], check=True)

@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The choice of the one disk: when in doubt, none. The disks are made up here; what lsblk says is tested with real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.hardware import disks
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import Disk, find_disk
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.errors import HardwareError
+
+SSD = Disk("/dev/nvme0n1", 512 << 30, "Fast", "S1", "eui.1", "nvme", False)
+HDD = Disk("/dev/sda", 1 << 40, "Big", "S2", "0x2", "sata", False)
+STICK = Disk("/dev/sdb", 64 << 30, "Stick", "S3", "", "usb", False)
+
+
+@pytest.fixture(autouse=True)
+def there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disks, "disks", lambda: [SSD, HDD, STICK])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "path"),
+    [
+        ({"serial": "s1"}, SSD.path),
+        ({"wwn": "0x2"}, HDD.path),
+        ({"model": "Big", "size_min": 1}, HDD.path),
+        ({"size_max": 600 << 30}, SSD.path),
+        ({"size_min": 600 << 30}, HDD.path),
+    ],
+)
+def test_description_of_one_disk(wanted: dict[str, Any], path: str) -> None:
+    assert find_disk(wanted) == path
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"size_min": 1}, "ambiguous: /dev/nvme0n1 .*; /dev/sda"),
+        ({"serial": "S9"}, "matches no disk. There is: /dev/nvme0n1"),
+        ({"serial": "S3"}, "matches no disk"),
+        ({"colour": "red"}, "colour does not describe a disk"),
+        ({}, "an empty mapping does not describe a disk"),
+        ("/dev/nothing", "No such file"),
+    ],
+)
+def test_anything_else_is_refused(wanted: Any, said: str) -> None:
+    with pytest.raises(HardwareError, match=said):
+        find_disk(wanted)
+
+
+def test_folder_is_not_a_disk(tmp_path: Path) -> None:
+    with pytest.raises(HardwareError, match="neither a block device nor"):
+        find_disk(str(tmp_path))
