@@ -84,7 +84,7 @@ def table(run: Run) -> list[str]:
     rows = [header]
     for machine in run.machines:
         took = {step.state: f"{step.seconds:.0f} s" for step in machine.steps[:-1]}
-        total = f"{machine.seconds:.0f} s" if machine.steps else "nothing to do"
+        total = f"{machine.seconds:.0f} s" if len(machine.steps) > 1 else "nothing to do"
         rows.append(
             [
                 machine.name,
