@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The GUID partition table, as far as a restore to a disk of another size needs it.
+"""The GUID partition table.
 
 Source: UEFI Specification 2.10, section 5.3.
 """
@@ -11,58 +11,95 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import Any, List, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
+_SIZE, _CRC, _MY_LBA, _OTHER_LBA, _LAST_USABLE, _ENTRIES_LBA, _COUNT, _ENTRY_SIZE, _ENTRIES_CRC = 2, 3, 5, 6, 8, 10, 11, 12, 13
+_SPAN = struct.Struct("<QQ")
+_SPAN_AT = 32
+_BOOT_CODE = 440
+_PROTECTIVE_AT = 446
 
 
-@dataclass(frozen=True)
-class Table:
-    """The bytes of a disk that hold its partition table: its first ones, and its last ones."""
+class Gpt:
+    """A GUID partition table and what stands before the first partition."""
 
-    head: bytes
-    tail: bytes
+    def __init__(self, head: bytes, sector: int) -> None:
+        self._sector = sector
+        self._head = bytearray(head)
+        self._fields: List[Any] = list(_HEADER.unpack_from(head, sector))
+        fields = self._fields
+        if fields[0] != b"EFI PART" or not _HEADER.size <= fields[_SIZE] <= sector:
+            raise ImagingError("the first bytes of the disk do not hold a GUID partition table")
+        self._start = fields[_ENTRIES_LBA] * sector
+        self._entries = bytearray(head[self._start : self._start + fields[_COUNT] * fields[_ENTRY_SIZE]])
+        if len(self._entries) != fields[_COUNT] * fields[_ENTRY_SIZE] or zlib.crc32(self._entries) != fields[_ENTRIES_CRC]:
+            raise ImagingError("the GUID partition table is damaged: its entries do not match their checksum")
+        self._entry_sectors = -(-len(self._entries) // sector)
 
+    def place(self, number: int, start: int, size: int) -> None:
+        """Have a partition begin at I(start) and have I(size)."""
+        at = self._at(number) + _SPAN_AT
+        _SPAN.pack_into(self._entries, at, start // self._sector, (start + size) // self._sector - 1)
 
-def retarget(head: bytes, disk_size: int, sector: int) -> Table:
-    """Return a table whose second copy, and whose end of the usable space, are where a disk of I(disk_size) has them.
+    def entry(self, number: int) -> bytes:
+        """Return a partition's own entry."""
+        return bytes(self._entries[self._at(number) : self._at(number) + self._fields[_ENTRY_SIZE]])
 
-    :param head: The first bytes of a disk, from the protective MBR to the first partition.
-    :raises ImagingError: The table is damaged.
-    """
-    fields = list(_HEADER.unpack_from(head, sector))
-    signature, header_size, entries_lba, count, entry_size = fields[0], fields[2], fields[10], fields[11], fields[12]
-    if signature != b"EFI PART" or not _HEADER.size <= header_size <= sector:
-        raise ImagingError("the first bytes of the disk do not hold a GUID partition table")
-    entries = head[entries_lba * sector : entries_lba * sector + count * entry_size]
-    if len(entries) != count * entry_size or zlib.crc32(entries) != fields[13]:
-        raise ImagingError("the GUID partition table is damaged: its entries do not match their checksum")
-    entry_sectors = -(-len(entries) // sector)
-    last = disk_size // sector - 1
-    fields[8] = last - entry_sectors - 1
-    primary = _pack([*fields[:5], 1, last, *fields[7:10], entries_lba, *fields[11:]], header_size)
-    backup = _pack([*fields[:5], last, 1, *fields[7:10], last - entry_sectors, *fields[11:]], header_size)
-    changed = bytearray(head)
-    changed[sector : sector + header_size] = primary
-    # The protective MBR covers the disk, as far as 32 bits go.
-    if changed[450] == 0xEE:
-        changed[458:462] = struct.pack("<I", min(last, 0xFFFFFFFF))
-    return Table(bytes(changed), entries.ljust(entry_sectors * sector, b"\0") + backup.ljust(sector, b"\0"))
+    def put(self, number: int, entry: bytes) -> None:
+        """Have an entry of another table as partition I(number)."""
+        size = self._fields[_ENTRY_SIZE]
+        self._entries[self._at(number) : self._at(number) + size] = entry[:size].ljust(size, b"\0")
 
+    def keep_only(self, numbers: Sequence[int]) -> None:
+        """Forget all other partitions, and the code that boots."""
+        for number in range(1, self._fields[_COUNT] + 1):
+            if number not in numbers:
+                self.put(number, b"")
+        self._head[:_BOOT_CODE] = bytes(_BOOT_CODE)
+        del self._head[self._start + self._entry_sectors * self._sector :]
 
-def smallest_disk(head: bytes, label: str, sector: int, end: int) -> int:
-    """Return the bytes that a disk must have so that partitions that end at byte I(end) fit, with the table behind them."""
-    if label != "gpt":
-        return end
-    fields = _HEADER.unpack_from(head, sector)
-    table: int = (-(-fields[11] * fields[12] // sector) + 1) * sector
-    return end + table
+    def free_number(self) -> int:
+        """Return the first number that no partition has."""
+        for number in range(1, self._fields[_COUNT] + 1):
+            if not any(self.entry(number)[:16]):
+                return number
+        raise ImagingError("the partition table has no room for one more partition")
 
+    def smallest_disk(self, end: int) -> int:
+        """Return the size that a disk must have for partitions that end at byte I(end)."""
+        return end + (self._entry_sectors + 1) * self._sector
 
-def _pack(fields: list[object], header_size: int) -> bytes:
-    fields[3] = 0
-    data = _HEADER.pack(*fields).ljust(header_size, b"\0")
-    fields[3] = zlib.crc32(data)
-    return _HEADER.pack(*fields).ljust(header_size, b"\0")
+    def usable_end(self, disk_size: int) -> int:
+        """Return where on a disk of I(disk_size) the last partition must have ended."""
+        return disk_size // self._sector * self._sector - (self._entry_sectors + 1) * self._sector
+
+    def pieces(self, disk_size: int) -> list[tuple[int, bytes]]:
+        """Return what to write where on a disk of I(disk_size), the piece with the first sector first."""
+        sector = self._sector
+        last = disk_size // sector - 1
+        fields = self._fields
+        fields[_ENTRIES_CRC] = zlib.crc32(self._entries)
+        fields[_LAST_USABLE] = last - self._entry_sectors - 1
+        head = bytearray(self._head)
+        head[sector : sector + fields[_SIZE]] = self._header(1, last, self._start // sector)
+        head[self._start : self._start + len(self._entries)] = self._entries
+        # The protective MBR covers the disk, as far as 32 bits go.
+        if head[_PROTECTIVE_AT + 4] == 0xEE:
+            head[_PROTECTIVE_AT + 12 : _PROTECTIVE_AT + 16] = struct.pack("<I", min(last, 0xFFFFFFFF))
+        behind = last - self._entry_sectors
+        entries = bytes(self._entries).ljust(self._entry_sectors * sector, b"\0")
+        return [(0, bytes(head)), (behind * sector, entries + self._header(last, 1, behind).ljust(sector, b"\0"))]
+
+    def _header(self, mine: int, other: int, entries: int) -> bytes:
+        fields = list(self._fields)
+        fields[_MY_LBA], fields[_OTHER_LBA], fields[_ENTRIES_LBA], fields[_CRC] = mine, other, entries, 0
+        fields[_CRC] = zlib.crc32(_HEADER.pack(*fields).ljust(fields[_SIZE], b"\0"))
+        return _HEADER.pack(*fields).ljust(fields[_SIZE], b"\0")
+
+    def _at(self, number: int) -> int:
+        if not 1 <= number <= self._fields[_COUNT]:
+            raise ImagingError(f"the partition table has no place for a partition {number}")
+        return int((number - 1) * self._fields[_ENTRY_SIZE])
