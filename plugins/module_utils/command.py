@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Mapping, Sequence
+import tempfile
+import time
+from contextlib import contextmanager
+from typing import Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 
@@ -57,3 +60,38 @@ def run(
             result.stderr,
         )
     return result
+
+
+@contextmanager
+def background(arguments: Sequence[str], *, timeout: float = 60) -> Iterator[None]:
+    """Have a program run while the block is executed; it must end by itself within I(timeout) seconds afterwards.
+
+    :raises CommandError: The program does not exist, or did not end.
+    """
+    with tempfile.TemporaryFile() as said:
+        try:
+            process = subprocess.Popen(list(arguments), stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        except FileNotFoundError as error:
+            raise CommandError(
+                f"{arguments[0]}: this program is not installed here (wanted for: {' '.join(arguments)})"
+            ) from error
+        try:
+            yield
+            process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise CommandError(f"{' '.join(arguments)}: did not end within {timeout:g} s") from error
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait_until(condition: Callable[[], bool], timeout: float, awaited: str) -> None:
+    """Return when a condition holds, which is looked at ten times a second.
+
+    :raises CommandError: It did not hold within I(timeout) seconds; the message says what was I(awaited).
+    """
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            raise CommandError(f"waited {timeout:g} s for {awaited}")
+        time.sleep(0.1)

@@ -76,7 +76,7 @@ def test_terminal_shows_progress_and_a_table(demo: str) -> None:
 
 @pytest.mark.parametrize("name", PCS)
 def test_disk_holds_its_identity_and_a_clean_filesystem(demo: str, play: Play, name: str) -> None:
-    """Read with debugfs and e2fsck from a copy-free snapshot of the disk, while production is switched off."""
+    """Read with e2fsck and debugfs from its disk, while production is switched off as if its plug had been pulled."""
     subprocess.run(
         ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", f"root=var/lab name={name} state=stopped"],
         cwd=ROOT,
@@ -88,10 +88,11 @@ def test_disk_holds_its_identity_and_a_clean_filesystem(demo: str, play: Play, n
     table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)
     root = max(table["partitiontable"]["partitions"], key=lambda partition: partition["size"])
     at = f"{disk}?offset={root['start'] * 512}"
+    # As the next start would: the journal is replayed first.
+    assert subprocess.run(["e2fsck", "-fp", at], check=False, capture_output=True).returncode in (0, 1)
+    assert subprocess.run(["e2fsck", "-fn", at], check=False, capture_output=True).returncode == 0
     hostname = subprocess.run(["debugfs", "-R", "cat /etc/hostname", at], check=True, capture_output=True).stdout
     assert hostname.decode().strip() == name
-    subprocess.run(["e2fsck", "-fy", at], check=False, capture_output=True)
-    assert subprocess.run(["e2fsck", "-fn", at], check=False, capture_output=True).returncode == 0
 
 
 class TestBadInput:

@@ -10,7 +10,7 @@ Source: casync's C(caformat.h); checked with C(casync extract).
 from __future__ import annotations
 
 import struct
-from typing import Sequence
+from typing import Sequence, overload
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
@@ -22,6 +22,34 @@ _HEADER = struct.Struct("<6Q")
 _TABLE_HEADER = struct.Struct("<2Q")
 _ITEM = struct.Struct("<Q32s")
 _TAIL_ITEM = struct.Struct("<5Q")
+
+
+class Ids(Sequence[bytes]):
+    """Digests of 32 bytes, left in the file that they came in: a list of a terabyte's would take ten times the memory.
+
+    :param data: Where they are: the first at byte I(first), another every I(step) bytes, I(count) in all.
+    """
+
+    def __init__(self, data: bytes | bytearray, first: int = 0, step: int = 32, count: int = -1) -> None:
+        self._data = data
+        self._first = first
+        self._step = step
+        self._count = count if count >= 0 else len(data) // step
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, number: int) -> bytes: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[bytes]: ...
+    def __getitem__(self, number: int | slice) -> bytes | list[bytes]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(self._count))]
+        if not 0 <= number < self._count:
+            raise IndexError(number)
+        at = self._first + number * self._step
+        return bytes(self._data[at : at + 32])
 
 
 def encode(ids: Sequence[bytes], size: int) -> bytes:
@@ -40,7 +68,7 @@ def encode(ids: Sequence[bytes], size: int) -> bytes:
     return b"".join(parts)
 
 
-def decode(data: bytes, size: int, name: str) -> list[bytes]:
+def decode(data: bytes, size: int, name: str) -> Ids:
     """Return the ids of the chunks of a region of I(size) bytes.
 
     :raises ImagingError: The table is damaged, or does not describe I(size) bytes in chunks of 1 MiB.
@@ -52,7 +80,7 @@ def decode(data: bytes, size: int, name: str) -> list[bytes]:
     if head[:2] != (_INDEX_SIZE, _INDEX) or head[3:] != (CHUNK_SIZE,) * 3 or table != (_TABLE_HEAD, _TABLE):
         raise ImagingError(f"{name}: this is not a casync index of 1 MiB chunks with SHA-256 ids")
     start = _HEADER.size + _TABLE_HEADER.size
-    items = list(_ITEM.iter_unpack(data[start : start + count * _ITEM.size]))
+    items = _ITEM.iter_unpack(memoryview(data)[start : start + count * _ITEM.size])
     if any(end != min((number + 1) * CHUNK_SIZE, size) for number, (end, _identifier) in enumerate(items)):
         raise ImagingError(f"{name}: the chunks of the table do not add up to {size} bytes")
-    return [identifier for _end, identifier in items]
+    return Ids(data, start + 8, _ITEM.size, count)

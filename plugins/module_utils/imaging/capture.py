@@ -11,21 +11,23 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from itertools import chain
-from typing import Iterator, Tuple
+from typing import Iterator, Sequence, Tuple
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, blake3, sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import probe_regions
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 Item = Tuple[Region, int]
+_ZEROS = bytes(CHUNK_SIZE)
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Captured:
     chunks_new: int
     bytes_new: int
     seconds: float
+    warnings: list[str]
 
 
 def new_version() -> str:
@@ -51,39 +54,35 @@ def capture(
     *,
     level: int = 3,
     description: str = "",
+    accept: Sequence[str] = (),
     callback: Callback | None = None,
 ) -> Captured:
     """Capture I(disk) as image I(name).
 
     :param version: By default the UTC time.
     :param level: zstd's compression level, 1 to 19.
+    :param accept: States of filesystems that are refused otherwise, C(dirty) and C(hibernated).
     :raises ImagingError: The version exists, the disk cannot be captured, or the store cannot be written.
     """
     began = time.monotonic()
     version = check_name("version", version or new_version())
     check_name("image name", name)
-    if version in store.versions(name):
-        raise ImagingError(
-            f"store {store.where} has {name}/{version} already, and an image is never changed: choose another version"
-        )
+    store.refuse_version(name, version)
     with Device(disk) as device:
         meter = Meter(f"{name}/{version}", callback)
         meter.start("reading the filesystems", 0)
-        label, head, regions = probe_regions(device)
-        writer = _Writer(store, device, regions, level, meter)
+        found = probe(device, accept)
+        writer = _Writer(store, device, found.regions, level, meter)
         writer.run()
-        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
         index = Index(
-            name, version, created, description, device.size, device.sector_size, label, head, regions,
-            bytes_used=sum(region.extents.total for region in regions),
+            name, version, datetime.now(timezone.utc).isoformat(timespec="seconds"), description,
+            device.size, device.sector_size, found.label, found.head, found.links, found.regions,
+            bytes_used=sum(region.extents.total for region in found.regions),
             bytes_stored=sum(writer.stored.values()),
-            chunks_total=sum(region.chunks for region in regions),
+            chunks_total=sum(region.chunks for region in found.regions),
         )  # fmt: skip
-        tables = {region.file: caibx.encode(writer.ids[region.number], region.size) for region in regions}
-        for region in regions:
-            region.caibx_sha256 = hashlib.sha256(tables[region.file]).hexdigest()
-        store.publish(index, tables)
-    return Captured(index, writer.chunks_new, writer.bytes_new, time.monotonic() - began)
+        store.publish(index, writer.tables())
+    return Captured(index, writer.chunks_new, writer.bytes_new, time.monotonic() - began, found.warnings)
 
 
 class _Writer:
@@ -94,7 +93,8 @@ class _Writer:
         self._codec = Codec(level)
         self._meter = meter
         self._lock = threading.Lock()
-        self.ids: dict[int, list[bytes]] = {region.number: [b""] * region.chunks for region in regions}
+        self._ids = {region.number: bytearray(32 * region.chunks) for region in regions}
+        self._blake3 = {region.number: bytearray(32 * region.chunks) for region in regions if HAS_BLAKE3}
         self.stored: dict[bytes, int] = {}
         self.chunks_new = 0
         self.bytes_new = 0
@@ -103,6 +103,17 @@ class _Writer:
         self._meter.start("capturing", sum(region.extents.total for region in self._regions))
         each(chain.from_iterable(map(self._items, self._regions)), self._one, threads())
 
+    def tables(self) -> dict[str, bytes]:
+        """Return the files that go beside the index, and note their digests in the partitions."""
+        files = {}
+        for region in self._regions:
+            files[region.file] = caibx.encode(Ids(self._ids[region.number]), region.size)
+            region.caibx_sha256 = hashlib.sha256(files[region.file]).hexdigest()
+            if HAS_BLAKE3:
+                files[region.blake3_file] = bytes(self._blake3[region.number])
+                region.blake3_sha256 = hashlib.sha256(files[region.blake3_file]).hexdigest()
+        return files
+
     def _items(self, region: Region) -> Iterator[Item]:
         return ((region, number) for number in range(region.chunks))
 
@@ -110,19 +121,23 @@ class _Writer:
         region, number = item
         start = number * CHUNK_SIZE
         length = min(CHUNK_SIZE, region.size - start)
-        data = self._device.read_used(start, length, region.extents, region.start)
-        identifier = hashlib.sha256(data).digest()
-        self.ids[region.number][number] = identifier
+        used = list(region.extents.within(start, start + length))
+        data = self._device.read_used(start, length, region.extents, region.start) if used else memoryview(_ZEROS)[:length]
+        identifier = sha256(data) if used else zeros_id(length)
+        at = slice(32 * number, 32 * (number + 1))
+        self._ids[region.number][at] = identifier
+        if HAS_BLAKE3 and used:
+            self._blake3[region.number][at] = blake3(data)
         with self._lock:
             mine = identifier not in self.stored
             if mine:
                 self.stored[identifier] = 0
         if mine:
             self._keep(identifier, data)
-        self._meter.add(sum(count for _offset, count in region.extents.within(start, start + length)))
+        self._meter.add(sum(count for _offset, count in used))
 
-    def _keep(self, identifier: bytes, data: bytearray) -> None:
-        size = self._store.has_chunk(identifier)
+    def _keep(self, identifier: bytes, data: bytearray | memoryview) -> None:
+        size = self._store.claim_chunk(identifier)
         new = size == 0
         if new:
             packed = self._codec.compress(data)
@@ -132,3 +147,9 @@ class _Writer:
             self.stored[identifier] = size
             self.chunks_new += new
             self.bytes_new += size if new else 0
+
+
+@lru_cache(maxsize=4)
+def zeros_id(length: int) -> bytes:
+    """Return the id of a chunk of free space."""
+    return sha256(memoryview(_ZEROS)[:length])

@@ -10,7 +10,7 @@ import fcntl
 import mmap
 import os
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 
@@ -21,6 +21,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import
 _BLKSSZGET = 0x1268
 _BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
+_BLKDISCARD = 0x1277
+_DISCARD_UNIT = 64 << 10
 
 
 class Device:
@@ -50,7 +52,9 @@ class Device:
         :param start: Where in the region to begin.
         :param base: Where in the disk the region begins.
         """
-        return _fill(self._file, start, length, extents, base)
+        buffer = bytearray(length)
+        _fill(self._file, memoryview(buffer), start, extents, base)
+        return buffer
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of I(data)."""
@@ -72,6 +76,18 @@ class Device:
         os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
         if self.is_block:
             fcntl.ioctl(self._file, _BLKFLSBUF)
+
+    def discard(self, offset: int, length: int) -> None:
+        """Tell the disk that nobody needs some of its bytes; a disk that cannot be told keeps them."""
+        end = (offset + length) // _DISCARD_UNIT * _DISCARD_UNIT
+        offset = -(-offset // _DISCARD_UNIT) * _DISCARD_UNIT
+        if end <= offset:
+            return
+        if not self.is_block:
+            run(["fallocate", "--punch-hole", "--offset", str(offset), "--length", str(end - offset), self.path])
+            return
+        with suppress(OSError):
+            fcntl.ioctl(self._file, _BLKDISCARD, struct.pack("QQ", offset, end - offset))
 
     def reread_table(self) -> None:
         """Have the kernel see the new partitions."""
@@ -106,29 +122,28 @@ class DirectReader:
     def read_used(self, start: int, length: int, extents: Extents, base: int) -> mmap.mmap:
         """Like C(Device.read_used), into memory aligned for the disk."""
         buffer = mmap.mmap(-1, length)
-        view = memoryview(buffer)
-        for offset, count in extents.within(start, start + length):
-            at = offset - start
-            os.preadv(self._file, [view[at : at + count]], base + offset)
-        view.release()
+        with memoryview(buffer) as view:
+            _fill(self._file, view, start, extents, base)
         return buffer
 
 
-def _fill(file: int, start: int, length: int, extents: Extents, base: int) -> bytearray:
-    buffer = bytearray(length)
-    view = memoryview(buffer)
-    for offset, count in extents.within(start, start + length):
-        at = offset - start
-        got = os.preadv(file, [view[at : at + count]], base + offset)
-        if got != count:
-            raise ImagingError(f"the disk ended at byte {base + offset + got}, where {count - got} bytes more were expected")
-    return buffer
+def _fill(file: int, view: memoryview, start: int, extents: Extents, base: int) -> None:
+    """Read what is used of one window of a region; see C(Device.read_used)."""
+    for offset, count in extents.within(start, start + len(view)):
+        at, end = offset - start, offset - start + count
+        while at < end:
+            got = os.preadv(file, [view[at:end]], base + start + at)
+            if not got:
+                raise ImagingError(f"the disk ended at byte {base + start + at}, where {end - at} bytes more were expected")
+            at += got
 
 
 @contextmanager
-def loop_device(path: str, start: int, size: int) -> Iterator[str]:
-    """Make one region of a disk a read-only block device of its own."""
-    arguments = ["losetup", "--find", "--show", "--read-only", "--offset", str(start), "--sizelimit", str(size), path]
+def loop_device(path: str, start: int, size: int, sector: int = 512, *, write: bool = False) -> Iterator[str]:
+    """Make one region of a disk a block device of its own."""
+    mode = [] if write else ["--read-only"]
+    span = ["--offset", str(start), "--sizelimit", str(size), "--sector-size", str(sector)]
+    arguments = ["losetup", "--find", "--show", *mode, *span, path]
     loop = run(arguments).stdout.decode().strip()
     try:
         yield loop

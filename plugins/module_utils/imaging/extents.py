@@ -35,20 +35,42 @@ class Extents:
     def with_tail(self, size: int, length: int) -> Extents:
         """Return these extents and the last I(length) bytes of a region of I(size) bytes."""
         start = max(0, size - length)
-        pairs = [(offset, min(count, start - offset)) for offset, count in self.pairs if offset < start]
-        if pairs and sum(pairs[-1]) == start:
-            start = pairs.pop()[0]
-        return Extents([*pairs, (start, size - start)])
+        return merged([*self.pairs, (start, size - start)])
+
+    def cut(self, end: int) -> Extents:
+        """Return what is used before I(end)."""
+        return Extents(list(self.within(0, end)))
+
+    def free(self, size: int) -> Iterator[Extent]:
+        """Yield what is not used of a region of I(size) bytes."""
+        at = 0
+        for offset, length in [*self.pairs, (size, 0)]:
+            if offset > at:
+                yield at, offset - at
+            at = offset + length
 
     def within(self, start: int, end: int) -> Iterator[Extent]:
         """Yield the used extents of one window, cut to it."""
         first = max(0, bisect_right(self._starts, start) - 1)
-        for offset, length in self.pairs[first:]:
+        for number in range(first, len(self.pairs)):
+            offset, length = self.pairs[number]
             if offset >= end:
                 return
             low, high = max(offset, start), min(offset + length, end)
             if low < high:
                 yield low, high - low
+
+
+def merged(pairs: Sequence[Extent]) -> Extents:
+    """Return extents that may touch or overlap, in any order, as sorted, disjoint ones."""
+    result: list[Extent] = []
+    for offset, length in sorted(pairs):
+        if result and offset <= result[-1][0] + result[-1][1]:
+            start, count = result.pop()
+            result.append((start, max(count, offset + length - start)))
+        else:
+            result.append((offset, length))
+    return Extents(result)
 
 
 def parse_ddrescue_map(text: str, size: int, align: int = 4096) -> Extents:
@@ -59,16 +81,9 @@ def parse_ddrescue_map(text: str, size: int, align: int = 4096) -> Extents:
     :param size: The size of the region in bytes, to which the extents are cut.
     """
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
-    pairs: list[Extent] = []
-    for row in rows:
-        if len(row) != 3 or row[2] != "+":
-            continue
-        start = int(row[0], 16) // align * align
-        end = min(size, -(-(int(row[0], 16) + int(row[1], 16)) // align) * align)
-        if pairs and start <= pairs[-1][0] + pairs[-1][1]:
-            start = pairs.pop()[0]
-        if start < end:
-            pairs.append((start, end - start))
+    spans = [(int(row[0], 16), int(row[0], 16) + int(row[1], 16)) for row in rows if len(row) == 3 and row[2] == "+"]
+    cut = [(start // align * align, min(size, -(-end // align) * align)) for start, end in spans]
+    pairs = [(start, end - start) for start, end in cut if start < end]
     if not pairs:
         raise ImagingError("partclone found no used block: the filesystem is damaged, or this is not what it seems")
-    return Extents(pairs)
+    return merged(pairs)

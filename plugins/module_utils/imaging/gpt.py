@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any, List, Sequence
+from typing import Any, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
@@ -29,7 +29,7 @@ class Gpt:
     def __init__(self, head: bytes, sector: int) -> None:
         self._sector = sector
         self._head = bytearray(head)
-        self._fields: List[Any] = list(_HEADER.unpack_from(head, sector))
+        self._fields: list[Any] = list(_HEADER.unpack_from(head, sector))
         fields = self._fields
         if fields[0] != b"EFI PART" or not _HEADER.size <= fields[_SIZE] <= sector:
             raise ImagingError("the first bytes of the disk do not hold a GUID partition table")

@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.tables import Table, open_table
 
 FORMAT = 1
 LARGEST_HEAD = 4 << 20
@@ -24,7 +25,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass
 class Region:
-    """One partition: where it is, what it is, and which bytes of it are used. Sizes and offsets are bytes."""
+    """One partition: where it is, what it is, and which bytes of it are used. Sizes and offsets are bytes.
+
+    I(size_min) is what it can be shrunk to, 0 or its size if it cannot be.
+    """
 
     number: int
     start: int
@@ -35,12 +39,19 @@ class Region:
     filesystem: str
     label: str
     extents: Extents
+    size_min: int = 0
     caibx_sha256: str = ""
+    blake3_sha256: str = ""
 
     @property
     def file(self) -> str:
         """The name of its chunk table in the store."""
         return f"p{self.number}.caibx"
+
+    @property
+    def blake3_file(self) -> str:
+        """The name of the file with a BLAKE3 hash for each of its chunks, beside the chunk table."""
+        return f"p{self.number}.blake3"
 
     @property
     def chunks(self) -> int:
@@ -60,6 +71,7 @@ class Index:
     sector_size: int
     label: str
     head: bytes
+    links: list[tuple[int, bytes]]
     partitions: list[Region]
     bytes_used: int = 0
     bytes_stored: int = 0
@@ -76,10 +88,15 @@ class Index:
         """Where the last partition ends, in bytes."""
         return max(region.start + region.size for region in self.partitions)
 
+    def table(self) -> Table:
+        """Return the partition table, ready to be changed."""
+        return open_table(self.label, self.head, self.links, self.sector_size)
+
     def encode(self) -> bytes:
         """Return the C(index.json)."""
         value = {"format": FORMAT, **asdict(self)}
         value["head"] = base64.b64encode(zlib.compress(self.head)).decode()
+        value["links"] = [[offset, base64.b64encode(data).decode()] for offset, data in self.links]
         for item, region in zip(value["partitions"], self.partitions):
             item["extents"] = region.extents.pairs
         return json.dumps(value, indent=1).encode() + b"\n"
@@ -105,13 +122,14 @@ def decode(data: bytes, name: str) -> Index:
             raise ImagingError(f"{name}: format {value['format']} is newer than this collection reads ({FORMAT}): update it")
         del value["format"]
         value["head"] = _unpack_head(value["head"])
+        value["links"] = [(int(offset), base64.b64decode(text, validate=True)) for offset, text in value["links"]]
         value["partitions"] = [Region(**{**item, "extents": Extents(item["extents"])}) for item in value["partitions"]]
         index = Index(**value)
+        _check(index, name)
     except ImagingError:
         raise
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         raise ImagingError(f"{name}: this is not an index of an image: {error!r:.200}") from error
-    _check(index, name)
     return index
 
 
@@ -128,6 +146,8 @@ def _check(index: Index, name: str) -> None:
     check_name("version", index.version)
     if index.label not in ("gpt", "dos") or index.sector_size not in (512, 4096):
         raise ImagingError(f"{name}: a disk with label {index.label!r} and sectors of {index.sector_size!r:.20} is unknown")
+    if any(len(data) != index.sector_size or offset % index.sector_size for offset, data in index.links):
+        raise ImagingError(f"{name}: the description of the logical partitions is damaged")
     end = len(index.head)
     for region in sorted(index.partitions, key=lambda item: item.start):
         if region.start < end or region.size <= 0 or region.start % index.sector_size:

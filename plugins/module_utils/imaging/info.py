@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.gpt import smallest_disk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
     LATEST,
@@ -49,7 +48,7 @@ def _summary(index: Index, digest: str) -> dict[str, Any]:
         "created": index.created,
         "description": index.description,
         "disk_size": index.disk_size,
-        "disk_size_min": smallest_disk(index.head, index.label, index.sector_size, index.end),
+        "disk_size_min": index.table().smallest_disk(index.end),
         "bytes_used": index.bytes_used,
         "bytes_stored": index.bytes_stored,
         "chunks_total": index.chunks_total,

@@ -7,98 +7,98 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import filesystems, lvm
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, parse_ddrescue_map
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Region
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.mbr import read_links
 
-# The name of a filesystem for blkid, and for partclone.
-PARTCLONE = {
-    "ext2": "ext2",
-    "ext3": "ext3",
-    "ext4": "ext4",
-    "vfat": "vfat",
-    "exfat": "exfat",
-    "ntfs": "ntfs",
-    "xfs": "xfs",
-    "btrfs": "btrfs",
-}
 _EXTENDED = ("5", "f", "85")
-_MAP_TIMEOUT = 1800
 
 
-def read_table(device: Device) -> tuple[str, bytes, list[dict[str, Any]]]:
-    """Return the kind of a disk's table (C(gpt), C(dos)), the bytes before the first partition, sfdisk's partitions."""
+@dataclass
+class Found:
+    """A disk: the kind of its table (C(gpt), C(dos)), the bytes before the first partition, the sectors that describe
+    logical partitions, the partitions, and what a person should know."""
+
+    label: str
+    head: bytes
+    links: list[tuple[int, bytes]]
+    regions: list[Region]
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_partitions(device: Device) -> tuple[str, list[dict[str, Any]]]:
+    """Return the kind of a disk's table, and its partitions as sfdisk describes them, I(number) added."""
     try:
         table = json.loads(run(["sfdisk", "--json", device.path]).stdout)["partitiontable"]
     except CommandError as error:
-        raise ImagingError(f"disk {device.path}: there is no partition table to capture: {error}") from error
+        raise ImagingError(f"disk {device.path}: there is no partition table: {error}") from error
     partitions = table.get("partitions", [])
+    for partition in partitions:
+        partition["number"] = int(partition["node"][len(device.path) :].lstrip("p"))
+    return table["label"], partitions
+
+
+def probe(device: Device, accept: Sequence[str] = ()) -> Found:
+    """Describe the whole disk.
+
+    :param accept: States of filesystems that are refused otherwise, C(dirty) and C(hibernated).
+    """
+    label, partitions = read_partitions(device)
     if not partitions:
         raise ImagingError(f"disk {device.path}: the partition table is empty")
-    if any(partition["type"] in _EXTENDED for partition in partitions):
-        raise ImagingError(f"disk {device.path}: logical partitions of an MBR cannot be captured yet")
-    first = min(partition["start"] for partition in partitions) * table.get("sectorsize", 512)
-    return table["label"], device.read(0, min(first, LARGEST_HEAD)), partitions
-
-
-def probe_regions(device: Device) -> tuple[str, bytes, list[Region]]:
-    """Describe the whole disk: label, head, and partitions with their used extents."""
-    label, head, partitions = read_table(device)
     sector = device.sector_size
-    regions = []
+    first = min(partition["start"] for partition in partitions) * sector
+    links = read_links(device.read, sector) if label == "dos" else []
+    found = Found(label, device.read(0, min(first, LARGEST_HEAD)), links, [])
     for partition in partitions:
-        start, size = partition["start"] * sector, partition["size"] * sector
-        found = _blkid(device.path, start, size)
-        filesystem = found.get("TYPE", "")
-        regions.append(
-            Region(
-                number=_number(device.path, partition["node"]),
-                start=start,
-                size=size,
-                type=partition["type"],
-                uuid=partition.get("uuid", ""),
-                name=partition.get("name", ""),
-                filesystem=filesystem,
-                label=found.get("LABEL", ""),
-                extents=_used(device.path, start, size, filesystem),
-            )
-        )
-    return label, head, regions
+        if label == "dos" and partition["type"] in _EXTENDED:
+            continue
+        found.regions.append(_region(device, partition, tuple(accept), found.warnings))
+    return found
 
 
-def _number(disk: str, node: str) -> int:
-    return int(node[len(disk) :].lstrip("p"))
+def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], warnings: list[str]) -> Region:
+    start, size = partition["start"] * device.sector_size, partition["size"] * device.sector_size
+    tags = blkid(device.path, start, size)
+    filesystem = tags.get("TYPE", "")
+    where = f"disk {device.path}: partition {partition['number']}"
+    with loop_device(device.path, start, size, device.sector_size) as loop:
+        filesystems.refuse_unfit(loop, where, filesystem, accept)
+        if filesystem == "LVM2_member":
+            extents, notes = lvm.used(device.path, start, size)
+            warnings += [f"{where}: {note}" for note in notes]
+        else:
+            extents = filesystems.used(loop, size, filesystem)
+        least = filesystems.smallest(loop, size, filesystem)
+    return Region(
+        number=partition["number"],
+        start=start,
+        size=size,
+        type=partition["type"],
+        uuid=partition.get("uuid", ""),
+        name=partition.get("name", ""),
+        filesystem=filesystem,
+        label=tags.get("LABEL", ""),
+        extents=extents,
+        size_min=least,
+    )
 
 
-def _blkid(path: str, start: int, size: int) -> dict[str, str]:
+def blkid(path: str, start: int, size: int) -> dict[str, str]:
+    """Return what blkid says of a region of a disk, such as TYPE and LABEL, read from the disk itself."""
     arguments = ["blkid", "--probe", "--output", "export", "--offset", str(start), "--size", str(size), path]
     lines = run(arguments, accept=(0, 2)).stdout.decode(errors="replace").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def _used(path: str, start: int, size: int, filesystem: str) -> Extents:
-    whole = Extents([(0, size)])
-    if filesystem == "BitLocker":
-        raise ImagingError(
-            f"disk {path}: the partition at byte {start} is encrypted with BitLocker: switch that off on the master"
-            " (manage-bde -off C:), wait until it is decrypted, and capture again"
-        )
-    if filesystem not in PARTCLONE:
-        return whole
-    program = f"partclone.{PARTCLONE[filesystem]}"
-    if shutil.which(program) is None:
-        raise ImagingError(f"{program} is not installed here: it is needed to capture {filesystem}")
-    with tempfile.TemporaryDirectory() as folder, loop_device(path, start, size) as loop:
-        output = str(Path(folder, "map"))
-        log = str(Path(folder, "log"))
-        run([program, "-D", "-q", "-s", loop, "-o", output, "-L", log], timeout=_MAP_TIMEOUT)
-        used = parse_ddrescue_map(Path(output).read_text(encoding="ascii"), size)
-    # NTFS keeps a copy of its boot sector in the partition's last sector, behind what partclone maps.
-    return used.with_tail(size, 4096)
+def used_now(path: str, start: int, size: int, filesystem: str, sector: int) -> Extents:
+    """Return the used bytes of a filesystem as it is at this moment."""
+    with loop_device(path, start, size, sector) as loop:
+        return filesystems.used(loop, size, filesystem)

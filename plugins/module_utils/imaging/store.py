@@ -9,18 +9,23 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import shutil
 import threading
 import urllib.parse
 import uuid
 from pathlib import Path
-from typing import Protocol
+from typing import Mapping, Protocol
 
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name, decode
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name, decode
 
 LATEST = "latest"
 _TRIES = 3
 _TIMEOUT = 30
+# Several machines may write to one share at the same time.
+_WRITER = uuid.uuid4().hex
 
 
 def chunk_path(identifier: bytes) -> str:
@@ -63,33 +68,48 @@ class PathStore:
         folder = self.root / "images" / check_name("image name", name)
         return sorted(path.name for path in _folders(folder) if (path / "index.json").is_file())
 
-    def has_chunk(self, identifier: bytes) -> int:
-        """Return the stored size of a chunk in bytes; 0 if it is not there."""
+    def claim_chunk(self, identifier: bytes) -> int:
+        """Return the stored size of a chunk in bytes, 0 if it is not there; and mark it as wanted, so that no prune takes it."""
+        path = self.root / chunk_path(identifier)
         try:
-            return (self.root / chunk_path(identifier)).stat().st_size
+            size = path.stat().st_size
+            os.utime(path)
         except FileNotFoundError:
             return 0
+        except OSError as error:
+            raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
+        return size
+
+    def refuse_version(self, name: str, version: str) -> None:
+        """Raise C(ImagingError) if a version exists."""
+        if version in self.versions(name):
+            raise ImagingError(
+                f"store {self.where} has {name}/{version} already, and an image is never changed: choose another version"
+            )
 
     def put_chunk(self, identifier: bytes, data: bytes) -> None:
         """Store a compressed chunk. Several writers may store the same one at the same time."""
-        self._write(self.root / chunk_path(identifier), data)
+        self.write(self.root / chunk_path(identifier), data)
 
-    def publish(self, index: Index, tables: dict[str, bytes]) -> None:
+    def publish(self, index: Index, tables: Mapping[str, bytes]) -> None:
         """Make a complete image visible, in one rename."""
         staging = self.root / "staging" / uuid.uuid4().hex
-        for file, data in {**tables, "index.json": index.encode()}.items():
-            self._write(staging / file, data)
-        os.sync()  # the chunks must be on the disk before the index that names them
         target = self.root / "images" / index.name / index.version
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            for file, data in {**tables, "index.json": index.encode()}.items():
+                self.write(staging / file, data)
+            os.sync()  # the chunks must be on the disk before the index that names them
+            target.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(target)
         except OSError as error:
             raise ImagingError(f"{index.image} cannot be published in {self.root}: {error.strerror}") from error
-        self._write(target.parent / LATEST, index.version.encode())
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.write(target.parent / LATEST, index.version.encode())
 
-    def _write(self, path: Path, data: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    def write(self, path: Path, data: bytes) -> None:
+        """Have a file of the store hold I(data), all at once."""
+        temporary = path.with_name(f".{path.name}.{_WRITER}.{threading.get_ident()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(data)
@@ -185,8 +205,22 @@ def read_index(store: PathStore | HttpStore, name: str, version: str, digest: st
     return index, found
 
 
-def read_table(store: Reader, index: Index, file: str, sha256: str) -> bytes:
-    """Return a chunk table of an image, which must be the one that its index names."""
+def read_ids(store: Reader, index: Index, region: Region) -> Ids:
+    """Return the chunk ids of a partition, from the chunk table that the index names."""
+    return caibx.decode(_read_file(store, index, region.file, region.caibx_sha256), region.size, region.file)
+
+
+def read_blake3(store: Reader, index: Index, region: Region) -> Ids | None:
+    """Return the BLAKE3 hashes of the chunks of a partition, if whoever captured it could make them."""
+    if not region.blake3_sha256:
+        return None
+    found = Ids(_read_file(store, index, region.blake3_file, region.blake3_sha256))
+    if len(found) != region.chunks:
+        raise ImagingError(f"{region.blake3_file} of {index.image} does not fit {region.chunks} chunks: the image is damaged")
+    return found
+
+
+def _read_file(store: Reader, index: Index, file: str, sha256: str) -> bytes:
     path = f"images/{index.image}/{file}"
     try:
         data = store.get(path)

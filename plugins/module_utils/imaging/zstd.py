@@ -29,7 +29,7 @@ class Codec:
         self._level = level
         self._local = threading.local()
 
-    def compress(self, data: bytes | bytearray) -> bytes:
+    def compress(self, data: bytes | bytearray | memoryview) -> bytes:
         """Return one zstd frame."""
         if not hasattr(self._local, "compressor"):
             self._local.compressor = zstandard.ZstdCompressor(level=self._level)

@@ -34,6 +34,13 @@ def sh(*arguments: object, data: bytes | None = None) -> bytes:
     return subprocess.run([str(word) for word in arguments], input=data, check=True, capture_output=True).stdout
 
 
+def blank(disk: Path, mib: int) -> Path:
+    """Make an empty disk."""
+    with disk.open("wb") as file:
+        file.truncate(mib * MIB)
+    return disk
+
+
 def contents(size: int, seed: str) -> bytes:
     """Return the same half-compressible bytes every time."""
     blocks = (hashlib.sha256(f"{seed}{number}".encode()).digest() + bytes(32) for number in range(-(-size // 64)))
@@ -69,11 +76,15 @@ def mounted(device: str, folder: Path, kind: str = "auto", options: str = "rw") 
         if changed:
             sh("mcopy", "-n", "-i", device, *changed, "::")
         return
+    if options == "ro":
+        # Otherwise XFS writes even so.
+        sh("blockdev", "--setro", device)
     sh("mount", "-t", kind, "-o", options, device, folder)
     try:
         yield folder
     finally:
         sh("umount", folder)
+        sh("blockdev", "--setrw", device)
 
 
 def fill(folder: Path, seed: str) -> None:
@@ -123,8 +134,5 @@ def captured(master: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """A blank disk, larger than the master's."""
-    disk = tmp_path / "target.raw"
-    with disk.open("wb") as file:
-        file.truncate(300 * MIB)
-    return disk
+    """A blank disk of the master's size."""
+    return blank(tmp_path / "target.raw", 240)

@@ -20,7 +20,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import HttpStore, PathStore, chunk_path, read_index
 
-from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, mounted, partition, sh, tree
+from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, blank, mounted, partition, sh, tree
 
 Store = tuple[PathStore, Captured]
 
@@ -86,7 +86,7 @@ def test_dry_run_names_what_differs_and_writes_nothing(captured: Store, target: 
         file.write(b"\xff")
     before = digest(target)
     found = deploy(store, image.index, str(target), dry_run=True)
-    assert (found.changed, found.differing) == (True, [(ROOT, 0)])
+    assert (found.changed, found.differing) == (True, [(ROOT, 0, 266240 * 512)])
     assert digest(target) == before
 
 
@@ -172,12 +172,10 @@ class TestRefusals:
             read_index(captured[0], "lab", "1", "00" * 32)
 
     def test_too_small_disk(self, captured: Store, tmp_path: Path) -> None:
-        small = tmp_path / "small.raw"
-        with small.open("wb") as file:
-            file.truncate(230 * MIB)
+        small = blank(tmp_path / "small.raw", 130)
         with pytest.raises(ImagingError, match="too small"):
             deploy(captured[0], captured[1].index, str(small))
-        assert small.read_bytes() == bytes(230 * MIB)
+        assert small.read_bytes() == bytes(130 * MIB)
 
     def test_unknown_image_and_version_name_what_there_is(self, captured: Store) -> None:
         with pytest.raises(ImagingError, match="there is: lab/1"):

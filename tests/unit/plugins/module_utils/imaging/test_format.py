@@ -14,7 +14,9 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx, index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, parse_ddrescue_map
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.gpt import retarget
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.gpt import Gpt
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.mbr import read_links
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.tables import open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
 
 MIB = 1 << 20
@@ -23,7 +25,7 @@ MIB = 1 << 20
 def test_chunk_table_comes_back() -> None:
     ids = [hashlib.sha256(bytes([number])).digest() for number in range(3)]
     data = caibx.encode(ids, 2 * MIB + 5)
-    assert caibx.decode(data, 2 * MIB + 5, "p1.caibx") == ids
+    assert list(caibx.decode(data, 2 * MIB + 5, "p1.caibx")) == ids
 
 
 @pytest.mark.parametrize("at", [0, 8, 24, 48, 64, 104])
@@ -75,23 +77,34 @@ def gpt(entries: bytes = bytes(128 * 128)) -> bytes:
 
 
 def test_table_is_moved_to_the_end_of_another_disk() -> None:
-    table = retarget(gpt(), 4096 * 512, 512)
-    alternate, last_usable = struct.unpack_from("<Q", table.head, 512 + 32)[0], struct.unpack_from("<Q", table.head, 512 + 48)[0]
+    (_zero, head), (at, tail) = Gpt(gpt(), 512).pieces(4096 * 512)
+    alternate, last_usable = struct.unpack_from("<Q", head, 512 + 32)[0], struct.unpack_from("<Q", head, 512 + 48)[0]
     assert (alternate, last_usable) == (4095, 4095 - 33)
-    assert struct.unpack_from("<Q", table.tail, len(table.tail) - 512 + 24)[0] == 4095
-    assert table.head[512 + 56 : 512 + 72] == b"G" * 16
+    assert (at + len(tail), struct.unpack_from("<Q", tail, len(tail) - 512 + 24)[0]) == (4096 * 512, 4095)
+    assert head[512 + 56 : 512 + 72] == b"G" * 16
 
 
 def test_damaged_table_is_refused() -> None:
     with pytest.raises(ImagingError, match="checksum"):
-        retarget(gpt()[:-1] + b"x", 4096 * 512, 512)
+        Gpt(gpt()[:-1] + b"x", 512)
     with pytest.raises(ImagingError, match="do not hold"):
-        retarget(bytes(40 * 512), 4096 * 512, 512)
+        Gpt(bytes(40 * 512), 512)
+    with pytest.raises(ImagingError, match="too short"):
+        open_table("gpt", bytes(600), [], 512)
+
+
+def test_chain_of_logical_partitions_without_end_is_refused() -> None:
+    sector = bytearray(512)
+    sector[510:] = b"\x55\xaa"
+    struct.pack_into("<B3sB3sII", sector, 446, 0, b"", 5, b"", 10, 100)
+    struct.pack_into("<B3sB3sII", sector, 462, 0, b"", 5, b"", 0, 100)
+    with pytest.raises(ImagingError, match="no end"):
+        read_links(lambda _offset, _length: bytes(sector), 512)
 
 
 def an_index() -> index.Index:
-    region = index.Region(1, MIB, MIB, "type", "uuid", "name", "ext4", "root", Extents([(0, 4096)]), "00")
-    return index.Index("lab", "1", "2026-11-21", "", 4 * MIB, 512, "gpt", gpt(), [region])
+    region = index.Region(1, MIB, MIB, "type", "uuid", "name", "ext4", "root", Extents([(0, 4096)]))
+    return index.Index("lab", "1", "2026-11-21", "", 4 * MIB, 512, "gpt", gpt(), [], [region])
 
 
 def test_index_comes_back() -> None:
@@ -111,6 +124,7 @@ def test_index_comes_back() -> None:
         ('"size": 1048576', '"size": 2048', "beyond its end"),
         ('"number": 1', '"number": 0', "not the number"),
         ('"label": "gpt"', '"label": "sun"', "unknown"),
+        ('"start": 1048576', '"start": "x"', "not an index"),
         ("{", "", "not an index"),
         ('"disk_size"', '"disc_size"', "not an index"),
     ],

@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What each kind of filesystem needs: which bytes are used, how small it can become, how it grows, what must not be captured.
+
+Filesystems are known by blkid's names for them. Everything here works on a block device that holds just the filesystem.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, parse_ddrescue_map
+
+# The name of a filesystem for blkid, and for partclone.
+PARTCLONE = {
+    "ext2": "ext2",
+    "ext3": "ext3",
+    "ext4": "ext4",
+    "vfat": "vfat",
+    "exfat": "exfat",
+    "ntfs": "ntfs",
+    "xfs": "xfs",
+    "btrfs": "btrfs",
+}
+EXT = ("ext2", "ext3", "ext4")
+GROWING = (*EXT, "ntfs", "xfs", "btrfs")
+_SWAP_HEADER = 4096
+_LONG = 7200
+_MIB = 1 << 20
+
+
+def used(device: str, size: int, filesystem: str) -> Extents:
+    """Return the used bytes of a filesystem; all of them, if it is one that nobody here can read."""
+    if filesystem == "swap":
+        # The header holds UUID and label; the rest means nothing to the next system.
+        return Extents([(0, min(size, _SWAP_HEADER))])
+    if filesystem not in PARTCLONE:
+        return Extents([(0, size)])
+    program = f"partclone.{PARTCLONE[filesystem]}"
+    if shutil.which(program) is None:
+        raise ImagingError(f"{program} is not installed here: it is needed to read which blocks of {filesystem} are used")
+    with tempfile.TemporaryDirectory() as folder:
+        output, log = str(Path(folder, "map")), str(Path(folder, "log"))
+        run([program, "-D", "-q", "-s", device, "-o", output, "-L", log], timeout=_LONG)
+        found = parse_ddrescue_map(Path(output).read_text(encoding="ascii"), size)
+    # NTFS keeps a copy of its boot sector in the partition's last sector, behind what partclone maps.
+    return found.with_tail(size, 4096)
+
+
+def refuse_unfit(device: str, where: str, filesystem: str, accept: tuple[str, ...]) -> None:
+    """Raise C(ImagingError) if a filesystem is in a state that no other machine should get.
+
+    :param accept: Which of C(dirty) and C(hibernated) to capture nevertheless.
+    """
+    if filesystem == "BitLocker":
+        raise ImagingError(
+            f"{where} is encrypted with BitLocker: switch that off on the master (manage-bde -off C:), wait until it is"
+            " decrypted, and capture again"
+        )
+    if filesystem == "swsuspend" and "hibernated" not in accept:
+        raise ImagingError(f"{where} holds a hibernated system: start the master and shut it down")
+    if filesystem == "ntfs":
+        _refuse_unfit_ntfs(device, where, accept)
+    if filesystem in EXT and "dirty" not in accept:
+        said = run(["dumpe2fs", "-h", device]).stdout.decode(errors="replace")
+        if "needs_recovery" in said or re.search(r"^Filesystem state:\s+clean$", said, re.MULTILINE) is None:
+            raise ImagingError(f"{where} ({filesystem}) was not unmounted cleanly: start the master and shut it down")
+
+
+def _refuse_unfit_ntfs(device: str, where: str, accept: tuple[str, ...]) -> None:
+    probed = run(["ntfs-3g.probe", "--readwrite", device], accept=range(256)).returncode
+    if probed == 14 and "hibernated" not in accept:
+        raise ImagingError(
+            f"{where} holds a hibernated Windows (or one with fast startup): on the master run powercfg /h off, and shut it down"
+        )
+    # The probe accepts a volume that waits for chkdsk; ntfsinfo does not.
+    if run(["ntfsinfo", "-m", device], accept=(0, 1)).returncode and "dirty" not in accept:
+        raise ImagingError(f"{where} (ntfs) is dirty: start Windows on the master, let chkdsk finish, and shut it down")
+
+
+def smallest(device: str, size: int, filesystem: str) -> int:
+    """Return to how many bytes a filesystem could be shrunk; I(size) if it could not."""
+    try:
+        if filesystem == "ntfs":
+            said = run(["ntfsresize", "--info", "--force", "--no-progress-bar", device], timeout=_LONG).stdout
+            found = re.search(rb"resize at (\d+) bytes", said)
+            least = int(found[1]) if found else size
+        elif filesystem in EXT:
+            blocks = re.search(rb"(\d+)\s*$", run(["resize2fs", "-P", device], timeout=_LONG).stdout)
+            block = re.search(rb"^Block size:\s+(\d+)", run(["dumpe2fs", "-h", device]).stdout, re.MULTILINE)
+            least = int(blocks[1]) * int(block[1]) if blocks and block else size
+        else:
+            return size
+    except CommandError:
+        return size
+    # What these tools say is an estimate; a little more always worked.
+    return min(size, -(-(least + least // 20) // _MIB) * _MIB + _MIB)
+
+
+def resize(device: str, filesystem: str, size: int) -> None:
+    """Have a filesystem fill the first I(size) bytes of its device; growing only, where it must be mounted for it."""
+    if filesystem in EXT:
+        run(["e2fsck", "-f", "-y", device], accept=(0, 1), timeout=_LONG)
+        run(["resize2fs", device, f"{size // 1024}K"], timeout=_LONG)
+    elif filesystem == "ntfs":
+        run(["ntfsresize", "--force", "--force", "--no-progress-bar", "--size", str(size), device], timeout=_LONG)
+        # ntfsresize asks for a chkdsk at the next start, which would stand in the way of an unattended first boot.
+        run(["ntfsfix", "--clear-dirty", device], timeout=_LONG)
+    elif filesystem == "xfs":
+        with _mounted(device) as folder:
+            run(["xfs_growfs", folder], timeout=_LONG)
+    elif filesystem == "btrfs":
+        with _mounted(device) as folder:
+            run(["btrfs", "filesystem", "resize", str(size), folder], timeout=_LONG)
+    else:
+        raise ImagingError(f"a filesystem of kind {filesystem or 'unknown'} cannot be resized")
+
+
+@contextmanager
+def _mounted(device: str) -> Iterator[str]:
+    # nouuid: the same filesystem may be mounted from the disk that it was captured from.
+    kind = run(["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", device]).stdout.decode().strip()
+    options = "nodev,nosuid,noexec" + (",nouuid" if kind == "xfs" else "")
+    with tempfile.TemporaryDirectory(prefix="reimage-resize-") as folder:
+        run(["mount", "-t", kind, "-o", options, device, folder])
+        try:
+            yield folder
+        finally:
+            run(["umount", folder])

@@ -1,0 +1,39 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Digests of chunks, 32 bytes each.
+
+A chunk's id is its SHA-256. BLAKE3 is there beside it because most lab PCs have no instructions for SHA, and comparing a disk is
+hashing it; without the library everything works, only slower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Callable, Union
+
+if TYPE_CHECKING:
+    import mmap
+
+    Buffer = Union[bytes, bytearray, memoryview, mmap.mmap]
+
+try:
+    import blake3 as _library
+except ImportError:
+    _library = None  # type: ignore[assignment]
+
+HAS_BLAKE3 = _library is not None
+
+
+def sha256(data: Buffer) -> bytes:
+    """Return the SHA-256."""
+    return hashlib.sha256(data).digest()
+
+
+def blake3(data: Buffer) -> bytes:
+    """Return the BLAKE3 hash; only where C(HAS_BLAKE3)."""
+    return _library.blake3(data).digest()
+
+
+Digest = Callable[["Buffer"], bytes]

@@ -1,0 +1,226 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the partitions of an image go on a disk that may be larger or smaller than the master's, or hold something to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Sequence
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.filesystems import GROWING
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Index, Region
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import blkid, read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.tables import Piece, Table, open_table
+
+_MIB = 1 << 20
+# Partitions that hold no user data, whatever their filesystem: EFI system, Windows recovery, and their MBR kin.
+_SERVANTS = ("C12A7328-F81F-11D2-BA4B-00C04F795DB8", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC", "EF", "27", "12")
+AUTO, NONE = "auto", "none"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a partition goes, in bytes. I(region.size) is the image's; I(size) is the disk's."""
+
+    region: Region
+    start: int
+    size: int
+
+    @property
+    def resized(self) -> bool:
+        """Whether its filesystem must grow or shrink."""
+        return self.size != self.region.size
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places to write, the table, and the table to have while it is being written."""
+
+    places: list[Place]
+    table: list[Piece]
+    interim: list[Piece]
+    preserved: list[int]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A partition of the disk that stays: its number there and in the new table, and its own entry."""
+
+    old: int
+    number: int
+    start: int
+    size: int
+    entry: bytes
+
+
+def plan(index: Index, device: Device, grow: str = AUTO, preserve: Sequence[str] = ()) -> Layout:
+    """Return where everything goes.
+
+    :param grow: The partition that takes what a disk has more, or gives what it has less: number, label or name; C(auto) for
+        the last big one with data, C(none) to have all partitions as on the master.
+    :param preserve: Partitions of the disk that stay untouched: number, label, name or type.
+    :raises ImagingError: It does not fit, or is not clear. Nothing was written.
+    """
+    if index.sector_size != device.sector_size:
+        raise ImagingError(
+            f"{index.image} is of a disk with sectors of {index.sector_size} bytes, and {device.path} has"
+            f" {device.sector_size}: its partitions and filesystems would not be found"
+        )
+    table = index.table()
+    kept = _kept(index, device, table, preserve) if preserve else []
+    regions = sorted(
+        (region for region in index.partitions if region.number not in {item.number for item in kept}),
+        key=lambda region: region.start,
+    )
+    places = _places(index, device, table, regions, kept, grow)
+    for place in places:
+        table.place(place.region.number, place.start, place.size)
+    for item in kept:
+        if item.entry:
+            table.put(item.number, item.entry)
+        table.place(item.number, item.start, item.size)
+    pieces = table.pieces(device.size)
+    return Layout(places, pieces, _interim(device, pieces, kept), [item.old for item in kept])
+
+
+def _interim(device: Device, pieces: list[Piece], kept: list[_Kept]) -> list[Piece]:
+    """Return what makes a disk not bootable while it is written, and yet leaves what is kept to be found."""
+    size = 34 * device.sector_size
+    if not kept:
+        return [(0, bytes(size)), (device.size // device.sector_size * device.sector_size - size, bytes(size))]
+    label, _partitions = read_partitions(device)
+    old = open_table(label, device.read(0, LARGEST_HEAD), [], device.sector_size)
+    old.keep_only([item.old for item in kept])
+    return old.pieces(device.size)
+
+
+def _places(index: Index, device: Device, table: Table, regions: list[Region], kept: list[_Kept], grow: str) -> list[Place]:
+    limit = table.usable_end(device.size)
+    stretch = _stretching(index, regions, grow)
+    behind = [item.start for item in kept if stretch and item.start > stretch.start]
+    if behind:
+        limit = min(limit, *behind)
+        end = max((region.start + region.size for region in regions if region.start < min(behind)), default=0)
+    else:
+        end = regions[-1].start + regions[-1].size if regions else 0
+    # A disk of the master's size gets exactly the master's layout, with the free space that it left.
+    spare = 0 if behind else max(0, table.usable_end(index.disk_size) - end)
+    shift = _shift(limit - end, spare, grow)
+    if shift < 0 or (shift and stretch):
+        stretch = _checked(index, device, table, stretch, shift, end)
+    places = []
+    for region in regions:
+        moved = stretch is not None and region.start > stretch.start and not (behind and region.start > min(behind))
+        size = region.size + (shift if region is stretch else 0)
+        places.append(Place(region, region.start + (shift if moved else 0), size))
+    _refuse_overlap(index, device, places, kept)
+    return places
+
+
+def _shift(room: int, spare: int, grow: str) -> int:
+    """Return by how many bytes, in whole MiB, a partition grows; negative if it must shrink.
+
+    :param room: Bytes behind the last partition.
+    :param spare: Bytes that the master left behind it.
+    """
+    if room < 0:
+        return room // _MIB * _MIB
+    return 0 if grow == NONE or room <= spare else (room - spare) // _MIB * _MIB
+
+
+def _checked(index: Index, device: Device, table: Table, stretch: Region | None, shift: int, end: int) -> Region:
+    """Return the partition to shrink or grow, if that can be."""
+    if shift < 0:
+        least = end - (stretch.size - stretch.size_min if stretch and stretch.size_min else 0)
+        if stretch is None or not stretch.size_min or stretch.size + shift < stretch.size_min:
+            raise ImagingError(
+                f"{device.path} is too small: {index.image} needs {table.smallest_disk(least)} bytes, and it has {device.size}"
+            )
+    assert stretch is not None  # noqa: S101  _shift is not positive without one, and a negative one was refused
+    return stretch
+
+
+def _stretching(index: Index, regions: list[Region], grow: str) -> Region | None:
+    """Return the partition that takes up the difference in size."""
+    able = [region for region in regions if region.filesystem in GROWING]
+    if grow == NONE:
+        return None
+    if grow != AUTO:
+        found = [region for region in regions if grow in (str(region.number), region.label, region.name)]
+        if len(found) != 1 or found[0] not in able:
+            known = ", ".join(f"{region.number} ({region.label or region.filesystem})" for region in able)
+            raise ImagingError(f"{index.image} has no partition {grow!r} that can grow; those that can: {known or 'none'}")
+        return found[0]
+    data = [region for region in able if region.type.upper() not in _SERVANTS]
+    big = [region for region in data if region.size * 4 >= max(one.size for one in data)]
+    return big[-1] if big else None
+
+
+def _kept(index: Index, device: Device, table: Table, preserve: Sequence[str]) -> list[_Kept]:
+    """Find the partitions to keep on the disk, and give each a number in the new table."""
+    label, partitions = read_partitions(device)
+    if label != index.label:
+        raise ImagingError(
+            f"{device.path} has a table of kind {label}, and {index.image} one of kind {index.label}: nothing can be preserved"
+        )
+    old = open_table(label, device.read(0, LARGEST_HEAD), [], device.sector_size)
+    found = [_wanted(device, partitions, str(name)) for name in preserve]
+    result: list[_Kept] = []
+    for partition in found:
+        start, size = partition["start"] * device.sector_size, partition["size"] * device.sector_size
+        twin = [region for region in index.partitions if _same(region, partition, start)]
+        if partition["number"] > 4 and label == "dos":
+            if not twin or (twin[0].start, twin[0].size) != (start, size):
+                raise ImagingError(
+                    f"{partition['node']} is a logical partition that {index.image} has elsewhere: it cannot be kept"
+                )
+            result.append(_Kept(partition["number"], twin[0].number, start, size, b""))
+            continue
+        number = twin[0].number if twin else table.free_number()
+        entry = old.entry(partition["number"])
+        table.put(number, entry)
+        result.append(_Kept(partition["number"], number, start, size, entry))
+    return result
+
+
+def _same(region: Region, partition: dict[str, Any], start: int) -> bool:
+    if region.uuid and partition.get("uuid"):
+        if region.uuid.upper() == partition["uuid"].upper():
+            return True
+        return bool(region.label) and region.label == partition.get("label")
+    return region.start == start
+
+
+def _wanted(device: Device, partitions: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    sector = device.sector_size
+    for partition in partitions:
+        tags = blkid(device.path, partition["start"] * sector, partition["size"] * sector)
+        partition["label"] = tags.get("LABEL", "")
+    keys = ("label", "name", "type")
+    found = [one for one in partitions if name == str(one["number"]) or name in [one.get(key) for key in keys]]
+    if len(found) != 1:
+        known = ", ".join(f"{one['number']} ({one['label'] or one.get('name') or one['type']})" for one in partitions)
+        raise ImagingError(f"preserve {name!r}: {len(found)} partitions of {device.path} match; it has: {known}")
+    return found[0]
+
+
+def _refuse_overlap(index: Index, device: Device, places: list[Place], kept: list[_Kept]) -> None:
+    for item in kept:
+        for place in places:
+            if place.start < item.start + item.size and item.start < place.start + place.size:
+                raise ImagingError(
+                    f"partition {item.old} of {device.path} is to be preserved, at bytes {item.start} to"
+                    f" {item.start + item.size}, where {index.image} has its partition {place.region.number},"
+                    f" {place.start} to {place.start + place.size}: its layout does not leave room for it"
+                )
+
+
+def moved(place: Place) -> Region:
+    """Return the region as it is on the disk, cut to where it is there."""
+    size = min(place.size, place.region.size)
+    extents = place.region.extents if size == place.region.size else place.region.extents.cut(size)
+    return replace(place.region, start=place.start, size=size, extents=extents)

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which bytes of an LVM physical volume are used, without activating anything.
+
+Source: the text that C(pvck --dump metadata) prints, lvm(8).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import filesystems
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, merged
+
+_SEGMENT = re.compile(r"segment\d+ \{(.*?)\n\t*\}", re.DOTALL)
+_TOKEN = re.compile(r'(\w+) = (?:"([^"]*)"|(\d+)|\[([^\]]*)\])')
+
+
+def used(disk: str, start: int, size: int) -> tuple[Extents, list[str]]:
+    """Return the used bytes of a physical volume, and what a person should know.
+
+    Of a logical volume in one linear piece, only what its filesystem uses; of others all; of free extents nothing. A volume
+    group of several physical volumes is taken whole.
+    """
+    whole = Extents([(0, size)])
+    try:
+        with loop_device(disk, start, size) as loop:
+            text = run(["pvck", "--dump", "metadata", loop]).stdout.decode(errors="replace")
+    except CommandError as error:
+        return whole, [f"the LVM physical volume is captured whole, for its metadata cannot be read: {error}"]
+    first, extent = _number(text, "pe_start"), _number(text, "extent_size")
+    if text.count("pe_start = ") != 1 or not first or not extent:
+        return whole, ["the LVM physical volume is captured whole, for its volume group has others"]
+    pairs = [(0, first * 512)]
+    notes = []
+    for segments in _volumes(text):
+        found = [_span(segment, first, extent) for segment in segments]
+        if None in found:
+            return whole, ["the LVM physical volume is captured whole, for a logical volume is not linear"]
+        spans = [span for span in found if span is not None]
+        if len(spans) > 1:
+            notes.append("a logical volume in several pieces is captured whole")
+            pairs += spans
+            continue
+        offset, length = spans[0]
+        with loop_device(disk, start + offset, length) as loop:
+            kind = run(["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", loop], accept=(0, 2)).stdout
+            filesystem = kind.decode().strip()
+            pairs += [(offset + at, count) for at, count in filesystems.used(loop, length, filesystem).pairs]
+    return merged(pairs), notes
+
+
+def _volumes(text: str) -> Iterator[list[str]]:
+    """Yield the segments of each logical volume."""
+    if "logical_volumes {" not in text:
+        return
+    inner = text.split("logical_volumes {", 1)[1]
+    for volume in re.split(r"\n\t*segment_count = ", inner)[1:]:
+        yield _SEGMENT.findall(volume)
+
+
+def _span(segment: str, first: int, extent: int) -> tuple[int, int] | None:
+    """Return where in the physical volume a segment is, in bytes; None unless it is linear."""
+    fields = {name: text or number or items for name, text, number, items in _TOKEN.findall(segment)}
+    if fields.get("type") != "striped" or fields.get("stripe_count") != "1":
+        return None
+    at = int(fields["stripes"].split(",")[1])
+    return (first + at * extent) * 512, int(fields["extent_count"]) * extent * 512
+
+
+def _number(text: str, name: str) -> int:
+    found = re.search(rf"\b{name} = (\d+)", text)
+    return int(found[1]) if found else 0

@@ -1,0 +1,164 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The master boot record, and the chain of sectors that describes its logical partitions.
+
+A logical partition's sector holds an entry for the partition, relative to that sector, and a link to the next such sector,
+relative to the extended partition.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+
+_ENTRY = struct.Struct("<B3sB3sII")
+_FIRST = 446
+_EXTENDED = (0x05, 0x0F, 0x85)
+# Where cylinder, head and sector cannot say it; the offset in sectors is what counts.
+_FAR = b"\xfe\xff\xff"
+_MOST_LOGICAL = 60
+LARGEST_SECTOR = 0xFFFFFFFF
+
+
+@dataclass
+class _Link:
+    """One sector of the chain, and where it and its partition are, in sectors."""
+
+    offset: int
+    data: bytearray
+    start: int
+    size: int
+
+
+class Mbr:
+    """An MBR with boot code and what stands behind it before the first partition."""
+
+    def __init__(self, head: bytes, links: Sequence[tuple[int, bytes]], sector: int) -> None:
+        self._sector = sector
+        self._head = bytearray(head)
+        if len(head) < sector or bytes(head[510:512]) != b"\x55\xaa":
+            raise ImagingError("the first sector of the disk is not a master boot record")
+        self._links = [_link(offset // sector, bytearray(data)) for offset, data in links]
+        self._changed = False
+
+    def place(self, number: int, start: int, size: int) -> None:
+        """Have a partition begin at I(start) and have I(size)."""
+        first, count = start // self._sector, size // self._sector
+        if first + count > LARGEST_SECTOR:
+            raise ImagingError(f"partition {number} would end behind the {LARGEST_SECTOR} sectors that an MBR can describe")
+        if number <= 4:
+            self._set(number, first, count)
+            return
+        link = self._logical(number)
+        if (link.start, link.size) != (first, count):
+            link.offset += first - link.start
+            link.start, link.size = first, count
+            self._changed = True
+
+    def entry(self, number: int) -> bytes:
+        """Return a partition's own entry."""
+        if number > 4:
+            raise ImagingError(f"partition {number} is a logical one, whose entry means nothing in another table")
+        return bytes(self._head[_FIRST + 16 * (number - 1) : _FIRST + 16 * number])
+
+    def put(self, number: int, entry: bytes) -> None:
+        """Have an entry of another table as partition I(number)."""
+        self._head[_FIRST + 16 * (number - 1) : _FIRST + 16 * number] = entry[:16].ljust(16, b"\0")
+
+    def keep_only(self, numbers: Sequence[int]) -> None:
+        """Forget all other partitions, and the code that boots."""
+        logical = [number for number in numbers if number > 4]
+        for number in range(1, 5):
+            if number not in numbers and not (logical and self.entry(number)[4] in _EXTENDED):
+                self.put(number, b"")
+        if not logical:
+            self._links = []
+        self._head[:440] = bytes(440)
+        del self._head[self._sector :]
+
+    def free_number(self) -> int:
+        """Return the first number that no partition has."""
+        for number in range(1, 5):
+            if self.entry(number)[4] == 0:
+                return number
+        raise ImagingError("the partition table has no room for one more primary partition")
+
+    def smallest_disk(self, end: int) -> int:
+        """Return the size that a disk must have for partitions that end at byte I(end)."""
+        return end
+
+    def usable_end(self, disk_size: int) -> int:
+        """Return where on a disk of I(disk_size) the last partition must have ended."""
+        return min(disk_size // self._sector, LARGEST_SECTOR) * self._sector
+
+    def pieces(self, disk_size: int) -> list[tuple[int, bytes]]:
+        """Return what to write where on a disk of I(disk_size), the piece with the first sector first."""
+        if self._changed or (self._links and self._extended_end() * self._sector > disk_size):
+            self._relink()
+        return [(0, bytes(self._head)), *((link.offset * self._sector, bytes(link.data)) for link in self._links)]
+
+    def _relink(self) -> None:
+        """Have the chain and the extended partition say where the logical partitions are now."""
+        number = self._extended()
+        start = self._links[0].offset
+        self._set(number, start, self._links[-1].start + self._links[-1].size - start)
+        for link, following in zip(self._links, [*self._links[1:], None]):
+            _put(link.data, 0, link.start - link.offset, link.size)
+            if following:
+                _put(link.data, 1, following.offset - start, following.start + following.size - following.offset)
+
+    def _extended(self) -> int:
+        return next(number for number in range(1, 5) if self.entry(number)[4] in _EXTENDED)
+
+    def _extended_end(self) -> int:
+        fields = _ENTRY.unpack(self.entry(self._extended()))
+        return int(fields[4] + fields[5])
+
+    def _set(self, number: int, start: int, size: int) -> None:
+        _put(self._head, number - 1, start, size)
+
+    def _logical(self, number: int) -> _Link:
+        if number - 5 >= len(self._links):
+            raise ImagingError(f"the partition table has no partition {number}")
+        return self._links[number - 5]
+
+
+def read_links(read: Callable[[int, int], bytes], sector: int) -> list[tuple[int, bytes]]:
+    """Return the sectors that describe the logical partitions, with their offsets in bytes.
+
+    :param read: Returns bytes of the disk, given offset and length.
+    """
+    head = read(0, sector)
+    entries = [_ENTRY.unpack_from(head, _FIRST + 16 * number) for number in range(4)]
+    extended = [entry for entry in entries if entry[2] in _EXTENDED]
+    if not extended:
+        return []
+    base = following = extended[0][4]
+    found: list[tuple[int, bytes]] = []
+    while len(found) < _MOST_LOGICAL:
+        data = read(following * sector, sector)
+        if data[510:512] != b"\x55\xaa":
+            raise ImagingError(f"the chain of logical partitions is broken at sector {following}")
+        found.append((following * sector, data))
+        link = _ENTRY.unpack_from(data, _FIRST + 16)
+        if link[2] not in _EXTENDED:
+            return found
+        following = base + link[4]
+    raise ImagingError(f"there are more than {_MOST_LOGICAL} logical partitions, or their chain has no end")
+
+
+def _link(offset: int, data: bytearray) -> _Link:
+    entry = _ENTRY.unpack_from(data, _FIRST)
+    return _Link(offset, data, offset + entry[4], entry[5])
+
+
+def _put(data: bytearray, index: int, start: int, size: int) -> None:
+    active, first, kind, last, old_start, old_size = _ENTRY.unpack_from(data, _FIRST + 16 * index)
+    if (old_start, old_size) != (start, size):
+        first = last = _FAR
+    _ENTRY.pack_into(data, _FIRST + 16 * index, active, first, kind, last, start, size)

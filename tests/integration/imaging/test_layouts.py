@@ -1,0 +1,299 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Images on disks of another size than the master's, and on disks that hold something to keep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
+
+from .conftest import MIB, blank, contents, fill, mounted, partition, sh, tree
+
+DATA, RECOVERY = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC"
+ESP, LINUX = "C12A7328-F81F-11D2-BA4B-00C04F795DB8", "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+MAKE = {
+    "ntfs": ["mkfs.ntfs", "-F", "-q"],
+    "ext4": ["mkfs.ext4", "-q"],
+    "xfs": ["mkfs.xfs", "-q"],
+    "btrfs": ["mkfs.btrfs", "-q"],
+    "swap": ["mkswap", "-q"],
+}
+MOUNT = {"ntfs": "ntfs-3g"}
+# Kind, label, size in MiB, type of the partition.
+Part = tuple[str, str, int, str]
+
+
+def make(disk: Path, mib: int, parts: list[Part], label: str = "gpt") -> Path:
+    """Make a disk with partitions of these kinds, with files in them."""
+    blank(disk, mib)
+    logical = [part[0] for part in parts].index("extended") if label == "dos" else len(parts)
+    numbers = [number + 1 if number <= logical else number + 4 - logical for number in range(len(parts))]
+    lines = [f"label: {label}", *(f"{n} : size={size}MiB, type={kind}" for n, (_fs, _label, size, kind) in zip(numbers, parts))]
+    sh("sfdisk", "--quiet", disk, data="\n".join(lines).encode())
+    for number, (kind, name, _size, _type) in zip(numbers, parts):
+        if kind == "extended":
+            continue
+        with partition(disk, number) as device:
+            sh(*MAKE[kind], "-L", name, device)
+            if kind != "swap":
+                with mounted(device, disk.with_suffix(".mnt"), MOUNT.get(kind, kind)) as folder:
+                    fill(folder, f"{disk.name}{name}")
+    return disk
+
+
+def table(disk: Path) -> list[dict[str, Any]]:
+    found = json.loads(sh("sfdisk", "--json", disk))["partitiontable"]["partitions"]
+    return [{**item, "number": int(item["node"][len(str(disk)) :])} for item in found]
+
+
+def sizes(disk: Path) -> list[int]:
+    return [item["size"] * 512 // MIB for item in table(disk)]
+
+
+def files(disk: Path, number: int, kind: str) -> dict[str, str]:
+    with partition(disk, number) as device, mounted(device, disk.with_suffix(".mnt"), MOUNT.get(kind, kind), "ro") as folder:
+        return tree(folder)
+
+
+def room(disk: Path, number: int, kind: str) -> int:
+    """Return the size of a filesystem in bytes, as it says itself."""
+    with partition(disk, number) as device, mounted(device, disk.with_suffix(".mnt"), MOUNT.get(kind, kind), "ro") as folder:
+        return int(sh("stat", "-f", "-c", "%b", folder)) * int(sh("stat", "-f", "-c", "%S", folder))
+
+
+def check(disk: Path, number: int, kind: str) -> bytes:
+    commands = {
+        "ext4": ["e2fsck", "-fn"],
+        "ntfs": ["ntfsinfo", "-m"],
+        "xfs": ["xfs_repair", "-n"],
+        "btrfs": ["btrfs", "check", "-q"],
+    }
+    with partition(disk, number) as device:
+        return sh(*commands[kind], device)
+
+
+def power_cut(write: Callable[..., None], after: int) -> Callable[..., None]:
+    """Write as usual a few times, and then nothing any more."""
+    left = iter(range(after))
+
+    def cut(self: Device, offset: int, data: bytes) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write(self, offset, data)
+
+    return cut
+
+
+Take = Callable[[Path], tuple[PathStore, Index]]
+
+
+@pytest.fixture
+def take(tmp_path: Path) -> Take:
+    """Capture a disk."""
+
+    def capture_it(disk: Path) -> tuple[PathStore, Index]:
+        store = PathStore(tmp_path)
+        return store, capture(store, str(disk), disk.stem, "1").index
+
+    return capture_it
+
+
+@pytest.mark.parametrize("kind", ["ext4", "ntfs", "xfs", "btrfs"])
+def test_last_big_partition_grows_and_stays_known(tmp_path: Path, take: Take, kind: str) -> None:
+    size = 320 if kind in ("xfs", "btrfs") else 64
+    master = make(tmp_path / "m.raw", size + 22, [("ext4", "boot", 20, LINUX), (kind, "root", size, LINUX)])
+    store, index = take(master)
+    larger = blank(tmp_path / "larger.raw", size + 72)
+    result = deploy(store, index, str(larger))
+    assert (result.changed, result.resized) == (True, [2])
+    assert sizes(larger) == [20, size + 50]
+    check(larger, 2, kind)
+    assert files(larger, 2, kind) == files(master, 2, kind)
+    assert room(larger, 2, kind) > room(master, 2, kind) + 40 * MIB
+    again = deploy(store, index, str(larger))
+    assert (again.changed, again.bytes_fetched, again.bytes_written) == (False, 0, 0)
+    assert not deploy(store, index, str(larger), dry_run=True).changed
+
+
+def test_change_in_a_grown_partition_is_mended(tmp_path: Path, take: Take) -> None:
+    store, index = take(make(tmp_path / "m.raw", 72, [("ext4", "root", 64, LINUX)]))
+    larger = blank(tmp_path / "larger.raw", 120)
+    full = deploy(store, index, str(larger))
+    wanted = files(larger, 1, "ext4")
+    with partition(larger, 1) as device, mounted(device, tmp_path / "mnt", "ext4") as folder:
+        (folder / "file-1").write_bytes(b"something else")
+    assert deploy(store, index, str(larger), dry_run=True).changed
+    mended = deploy(store, index, str(larger))
+    assert mended.changed
+    assert mended.bytes_fetched < full.bytes_fetched
+    assert files(larger, 1, "ext4") == wanted
+    check(larger, 1, "ext4")
+    assert not deploy(store, index, str(larger)).changed
+
+
+def test_recovery_partition_behind_moves_to_the_end_with_its_identity(tmp_path: Path, take: Take) -> None:
+    parts: list[Part] = [("ntfs", "Windows", 64, DATA), ("ntfs", "WinRE", 16, RECOVERY)]
+    master = make(tmp_path / "m.raw", 84, parts)
+    sh("sfdisk", "--part-attrs", master, "2", "RequiredPartition,GUID:63")
+    store, index = take(master)
+    larger = blank(tmp_path / "larger.raw", 150)
+    assert deploy(store, index, str(larger)).resized == [1]
+    assert sizes(larger) == [64 + 66, 16]
+    assert [(item["uuid"], item["type"], item.get("attrs")) for item in table(larger)] == [
+        (item["uuid"], item["type"], item.get("attrs")) for item in table(master)
+    ]
+    assert b"No problems found" in sh("sgdisk", "--verify", larger)
+    for number in (1, 2):
+        check(larger, number, "ntfs")
+        assert files(larger, number, "ntfs") == files(master, number, "ntfs")
+
+
+def test_partition_to_grow_can_be_chosen_or_none(tmp_path: Path, take: Take) -> None:
+    store, index = take(make(tmp_path / "m.raw", 84, [("ext4", "root", 40, LINUX), ("ext4", "home", 40, LINUX)]))
+    disk = blank(tmp_path / "a.raw", 100)
+    deploy(store, index, str(disk), grow="root")
+    assert sizes(disk) == [56, 40]
+    disk = blank(tmp_path / "b.raw", 100)
+    deploy(store, index, str(disk), grow="none")
+    assert sizes(disk) == [40, 40]
+    with pytest.raises(ImagingError, match=r"'swap'.*1 \(root\), 2 \(home\)"):
+        deploy(store, index, str(blank(tmp_path / "c.raw", 100)), grow="swap")
+
+
+@pytest.mark.parametrize("kind", ["ext4", "ntfs"])
+def test_filesystem_shrinks_on_the_target_if_the_disk_is_smaller(tmp_path: Path, take: Take, kind: str) -> None:
+    master = make(tmp_path / "m.raw", 222, [("ext4", "boot", 20, LINUX), (kind, "root", 200, LINUX)])
+    before = master.read_bytes()
+    store, index = take(master)
+    smaller = blank(tmp_path / "smaller.raw", 120)
+    result = deploy(store, index, str(smaller))
+    assert result.resized == [2]
+    assert sizes(smaller) == [20, 98]
+    check(smaller, 2, kind)
+    assert files(smaller, 2, kind) == files(master, 2, kind)
+    assert master.read_bytes() == before
+    again = deploy(store, index, str(smaller))
+    assert (again.changed, again.bytes_fetched, again.bytes_written) == (False, 0, 0)
+
+
+def test_too_small_a_disk_is_refused_with_both_sizes_before_anything_is_written(tmp_path: Path, take: Take) -> None:
+    store, index = take(make(tmp_path / "m.raw", 212, [("ext4", "root", 200, LINUX)]))
+    small = blank(tmp_path / "small.raw", 16)
+    with pytest.raises(ImagingError, match=rf"too small: m/1 needs \d+ bytes, and it has {16 * MIB}"):
+        deploy(store, index, str(small))
+    assert not any(small.read_bytes())
+
+
+class TestPreserve:
+    def test_partition_of_the_image_keeps_what_users_put_there(self, tmp_path: Path, take: Take) -> None:
+        store, index = take(make(tmp_path / "m.raw", 84, [("ntfs", "Windows", 40, DATA), ("ntfs", "Data", 40, DATA)]))
+        disk = blank(tmp_path / "pc.raw", 84)
+        deploy(store, index, str(disk))
+        with partition(disk, 2) as device, mounted(device, tmp_path / "mnt", "ntfs-3g") as folder:
+            (folder / "thesis.txt").write_text("years of work")
+        with partition(disk, 1) as device, mounted(device, tmp_path / "mnt", "ntfs-3g") as folder:
+            (folder / "virus.exe").write_text("bad")
+        assert deploy(store, index, str(disk), preserve=["Data"]).changed
+        assert "thesis.txt" in files(disk, 2, "ntfs")
+        assert "virus.exe" not in files(disk, 1, "ntfs")
+        assert not deploy(store, index, str(disk), preserve=["Data"]).changed
+
+    @pytest.mark.parametrize("name", ["2", "home", LINUX])
+    def test_partition_that_the_image_does_not_have_stays(self, tmp_path: Path, take: Take, name: str) -> None:
+        store, index = take(make(tmp_path / "m.raw", 44, [("ntfs", "Windows", 40, DATA)]))
+        disk = make(tmp_path / "pc.raw", 120, [("ext4", "old", 60, DATA), ("ext4", "home", 50, LINUX)])
+        kept, wanted = files(disk, 2, "ext4"), table(disk)[1]
+        result = deploy(store, index, str(disk), preserve=[name])
+        assert result.resized == [1]
+        assert sizes(disk) == [60, 50]
+        assert table(disk)[1] == wanted
+        assert files(disk, 2, "ext4") == kept
+        assert files(disk, 1, "ntfs")
+        assert b"No problems found" in sh("sgdisk", "--verify", disk)
+
+    def test_partition_to_keep_is_found_again_after_an_interruption(
+        self, tmp_path: Path, take: Take, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, index = take(make(tmp_path / "m.raw", 44, [("ntfs", "Windows", 40, DATA)]))
+        disk = make(tmp_path / "pc.raw", 100, [("ext4", "old", 42, DATA), ("ext4", "home", 50, LINUX)])
+        kept = files(disk, 2, "ext4")
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                PathStore, "get", lambda _self, path: b"" if path.startswith("chunks/") else (tmp_path / path).read_bytes()
+            )
+            patch.setattr(
+                "ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy._Deploy._write_table",
+                lambda *_unused: pytest.fail("the table was written"),
+            )
+            with pytest.raises(ImagingError):
+                deploy(store, index, str(disk), preserve=["home"])
+        assert files(disk, 2, "ext4") == kept
+        deploy(store, index, str(disk), preserve=["home"])
+        assert files(disk, 2, "ext4") == kept
+
+    def test_no_match_and_no_room_are_refused(self, tmp_path: Path, take: Take) -> None:
+        store, index = take(make(tmp_path / "m.raw", 64, [("ext4", "root", 60, LINUX)]))
+        disk = make(tmp_path / "pc.raw", 100, [("ext4", "old", 20, DATA), ("ext4", "home", 50, LINUX)])
+        before = disk.read_bytes()
+        with pytest.raises(ImagingError, match=r"preserve 'house': 0 partitions.*2 \(home\)"):
+            deploy(store, index, str(disk), preserve=["house"])
+        with pytest.raises(ImagingError, match=r"too small"):
+            deploy(store, index, str(disk), preserve=["home"])
+        assert disk.read_bytes() == before
+
+
+class TestMbr:
+    PARTS = (
+        ("ntfs", "System", 20, "7"),
+        ("extended", "", 120, "f"),
+        ("ext4", "one", 40, "83"),
+        ("swap", "swap", 16, "82"),
+        ("ext4", "two", 40, "83"),
+    )
+
+    def disk(self, path: Path) -> Path:
+        disk = make(path, 160, list(self.PARTS), "dos")
+        with disk.open("r+b") as file:
+            file.write(contents(440, "boot code"))
+            file.seek(512 * 40)
+            file.write(contents(100_000, "grub"))
+        return disk
+
+    def test_logical_partitions_boot_code_and_gap_survive(self, tmp_path: Path, take: Take) -> None:
+        master = self.disk(tmp_path / "m.raw")
+        store, index = take(master)
+        disk = blank(tmp_path / "pc.raw", 160)
+        deploy(store, index, str(disk))
+        same = [line.replace(str(master), str(disk)) for line in sh("sfdisk", "--dump", master).decode().splitlines()]
+        assert sh("sfdisk", "--dump", disk).decode().splitlines() == same
+        assert disk.read_bytes()[:MIB] == master.read_bytes()[:MIB]
+        for number in (5, 7):
+            assert files(disk, number, "ext4") == files(master, number, "ext4")
+        with partition(master, 6) as one, partition(disk, 6) as other:
+            same = [sh("blkid", "-p", "-o", "export", device).splitlines()[1:] for device in (one, other)]
+        assert same[0] == same[1]
+        assert not deploy(store, index, str(disk)).changed
+
+    def test_last_logical_partition_grows_with_the_extended_one(self, tmp_path: Path, take: Take) -> None:
+        master = self.disk(tmp_path / "m.raw")
+        store, index = take(master)
+        disk = blank(tmp_path / "pc.raw", 260)
+        assert deploy(store, index, str(disk)).resized == [7]
+        found = {item["number"]: item for item in table(disk)}
+        assert found[7]["size"] * 512 > 130 * MIB
+        assert found[7]["start"] + found[7]["size"] == found[2]["start"] + found[2]["size"]
+        assert b"No errors detected" in sh("sfdisk", "--verify", disk)
+        check(disk, 7, "ext4")
+        assert files(disk, 5, "ext4") == files(master, 5, "ext4")
+        assert not deploy(store, index, str(disk)).changed
