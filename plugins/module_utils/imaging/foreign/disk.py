@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A raw disk file that a foreign folder is unpacked to, or packed from: sparse, and gone afterwards."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import blkid, read_partitions
+
+SECTOR = 512
+_EXTENDED = ("5", "f", "85", "c5")
+# Partitions that may hold nothing: Microsoft's reserved one, and the one for a boot loader's code.
+_EMPTY = ("E3C9E316-0B5C-4DB8-817D-F92DF00215AE", "21686148-6449-6E6F-744E-656564454649")
+_BOOT_CODE = 440
+_ENTRY = re.compile(r"^\S+\s*:.*?start=\s*(\d+)\s*,\s*size=\s*(\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition of the disk file. Offsets and sizes are bytes; I(filesystem) and the rest are what blkid says."""
+
+    number: int
+    start: int
+    size: int
+    type: str
+    filesystem: str
+    uuid: str
+    label: str
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether it only contains logical partitions."""
+        return self.type.lower() in _EXTENDED
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether an image without its content is complete."""
+        return self.type.upper() in _EMPTY
+
+
+class WorkDisk:
+    """A raw disk file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write_table(self, script: str, size: int, what: str) -> None:
+        """Make the disk anew, with the partitions that C(sfdisk --dump) printed elsewhere.
+
+        :param size: The size of the original disk in bytes, or 0 if only the table tells.
+        :param what: The file that I(script) came from, for error messages.
+        """
+        needed = _size(script, what)
+        with self.path.open("wb") as file:
+            file.truncate(max(size, needed))
+        try:
+            run(["sfdisk", "--quiet", "--force", "--no-reread", str(self.path)], data=script.encode())
+        except CommandError as error:
+            raise ImagingError(f"{what} is not a partition table that sfdisk understands: {error}") from error
+
+    def write_head(self, data: bytes, *, gap: bool) -> None:
+        """Put the boot code of I(data), a disk's first bytes, before the table; and with I(gap) what stands behind it."""
+        with self.path.open("r+b") as file:
+            file.write(data[:_BOOT_CODE])
+            if gap:
+                first = min(partition.start for partition in self.partitions())
+                file.seek(SECTOR)
+                file.write(data[SECTOR:first])
+
+    def head(self, length: int, offset: int = 0) -> bytes:
+        """Return bytes of the disk."""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    def partitions(self) -> list[Partition]:
+        """Return what the disk holds, by number."""
+        with Device(str(self.path)) as device:
+            _label, rows = read_partitions(device)
+        return [self._partition(row["number"], row["start"] * SECTOR, row["size"] * SECTOR, row["type"]) for row in rows]
+
+    def _partition(self, number: int, start: int, size: int, kind: str) -> Partition:
+        tags = blkid(str(self.path), start, size)
+        return Partition(number, start, size, kind, tags.get("TYPE", ""), tags.get("UUID", ""), tags.get("LABEL", ""))
+
+    @contextmanager
+    def device(self, partition: Partition, *, write: bool = False) -> Iterator[str]:
+        """Have a partition as a block device for a while."""
+        with loop_device(str(self.path), partition.start, partition.size, write=write) as loop:
+            yield loop
+
+    def make_swap(self, partition: Partition, uuid: str, label: str) -> None:
+        """Make a partition a swap area."""
+        with self.device(partition, write=True) as device:
+            run(["mkswap", *(["--uuid", uuid] if uuid else []), *(["--label", label] if label else []), device])
+
+
+@contextmanager
+def work_disk(folder: str, name: str = "sda") -> Iterator[WorkDisk]:
+    """A disk file in a new folder below I(folder), or where temporary files go, for as long as it is needed."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="reimage-", dir=folder or None) as where:
+            yield WorkDisk(Path(where, name))
+    except OSError as error:
+        raise ImagingError(f"the work folder {folder or tempfile.gettempdir()} cannot be used: {error.strerror}") from error
+
+
+def _size(script: str, what: str) -> int:
+    sector = re.search(r"^sector-size:\s*(\d+)", script, re.MULTILINE)
+    if sector and int(sector[1]) != SECTOR:
+        raise ImagingError(
+            f"{what} is of a disk with sectors of {sector[1]} bytes, which a disk file does not have: restore the folder to such"
+            " a disk with the program that made it, and capture that"
+        )
+    ends = [int(start) + int(size) for start, size in _ENTRY.findall(script)]
+    if not ends:
+        raise ImagingError(f"{what} names no partition: it is empty, truncated, or not what sfdisk prints")
+    last = re.search(r"^last-lba:\s*(\d+)", script, re.MULTILINE)
+    entries = re.search(r"^table-length:\s*(\d+)", script, re.MULTILINE)
+    # Behind the last usable sector there are the entries of the backup table, 128 bytes each, and its header.
+    behind = -(-int(entries[1]) // 4) if entries else 32
+    end = max([*ends, int(last[1]) + 1]) + behind + 1 if last else max(ends)
+    return end * SECTOR

@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Images in from, and out to, what other programs made and read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Union
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture, new_version
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import clonezilla, clonezilla_writer, fog
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, work_disk
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import FORMATS, create, raw_view, sniff
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import NONE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, Reader
+
+AUTO, CLONEZILLA, FOG = "auto", "clonezilla", "fog"
+_FOLDERS = {CLONEZILLA: clonezilla, FOG: fog}
+_WRITERS = {CLONEZILLA: clonezilla_writer.write, FOG: fog.write}
+EXPORT_FORMATS = (*_FOLDERS, *FORMATS)
+IMPORT_FORMATS = (AUTO, *EXPORT_FORMATS)
+
+Folder = Union[clonezilla.Folder, fog.Folder]
+
+
+def detect(source: Path, kind: str = AUTO) -> str:
+    """Return the format of I(source), which must be I(kind) if that is not C(AUTO)."""
+    if not source.exists():
+        raise ImagingError(f"{source} does not exist")
+    if source.is_dir():
+        if kind in _FOLDERS:
+            return kind
+        found = next((name for name, module in _FOLDERS.items() if module.is_folder(source)), "")
+        if kind != AUTO or not found:
+            raise ImagingError(f"{source} is a folder, and none that Clonezilla or FOG made{_but(kind)}")
+        return found
+    if kind in _FOLDERS:
+        raise ImagingError(f"{source} is a file, and {kind} keeps its images in folders")
+    return sniff(source) if kind == AUTO else kind
+
+
+def import_image(
+    store: PathStore,
+    name: str,
+    version: str,
+    source: Path,
+    kind: str = AUTO,
+    *,
+    level: int = 3,
+    description: str = "",
+    work_folder: str = "",
+    callback: Callback | None = None,
+) -> Captured:
+    """Make an image of what another program saved.
+
+    Nothing is written to the store before all of a folder was read without an error.
+
+    :param version: By default the UTC time.
+    :param work_folder: Where a folder is unpacked to meanwhile; it takes what the filesystems use.
+    :raises ImagingError: The version exists, or the source is incomplete, damaged or not supported.
+    """
+    version = check_name("version", version or new_version())
+    check_name("image name", name)
+    store.refuse_version(name, version)
+    kind = detect(source, kind)
+    description = description or f"imported from {source.name} ({kind})"
+    if kind in FORMATS:
+        with raw_view(source, kind) as disk:
+            return capture(store, disk, name, version, level=level, description=description, callback=callback)
+    folder = _open(source, kind)
+    with work_disk(work_folder) as work:
+        meter = Meter(f"{name}/{version}", callback)
+        meter.start("unpacking", folder.size)
+        folder.unpack(work, meter.add)
+        return capture(store, str(work.path), name, version, level=level, description=description, callback=callback)
+
+
+def check_source(source: Path, kind: str) -> str:
+    """Return the format of I(source), or raise C(ImagingError) if it is incomplete at first sight."""
+    kind = detect(source, kind)
+    if kind in _FOLDERS:
+        _open(source, kind)
+    return kind
+
+
+def export_image(
+    store: Reader,
+    index: Index,
+    destination: Path,
+    kind: str,
+    *,
+    level: int = 3,
+    work_folder: str = "",
+    callback: Callback | None = None,
+) -> bool:
+    """Write an image so that another program reads it. The destination appears when it is complete.
+
+    :return: False if the destination exists already; it is not looked at then.
+    """
+    if exists(destination):
+        return False
+    if index.sector_size != SECTOR:
+        raise ImagingError(f"{index.image} is of a disk with sectors of {index.sector_size} bytes, which {kind} does not have")
+    with _appearing(destination) as partial:
+        if kind in FORMATS:
+            create(partial, kind, index.disk_size)
+            with raw_view(partial, kind, write=True) as disk:
+                deploy(store, index, disk, grow=NONE, callback=callback)
+            return True
+        partial.mkdir()
+        with work_disk(work_folder, clonezilla_writer.DISK) as work:
+            create(work.path, "raw", index.disk_size)
+            deploy(store, index, str(work.path), grow=NONE, callback=callback)
+            meter = Meter(index.image, callback)
+            meter.start("packing", sum(partition.size for partition in work.partitions()))
+            _WRITERS[kind](work, partial, index.image, level, meter.add)
+    return True
+
+
+def exists(destination: Path) -> bool:
+    """Return whether there is something at a destination; an empty folder is nothing."""
+    return destination.exists() and not (destination.is_dir() and not any(destination.iterdir()))
+
+
+def _open(source: Path, kind: str) -> Folder:
+    try:
+        return clonezilla.Folder(source) if kind == CLONEZILLA else fog.Folder(source)
+    except OSError as error:
+        raise ImagingError(f"{source} cannot be read: {error}") from error
+
+
+@contextmanager
+def _appearing(destination: Path) -> Iterator[Path]:
+    """A path beside I(destination), which takes its place if all goes well, and is removed otherwise."""
+    partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        if destination.is_dir():
+            destination.rmdir()
+        partial.rename(destination)
+    except OSError as error:
+        raise ImagingError(f"{destination} cannot be written: {error}") from error
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def _but(kind: str) -> str:
+    return "" if kind == AUTO else f", so it is not {kind}"
