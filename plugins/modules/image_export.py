@@ -17,7 +17,7 @@ description:
   - Runs as root where the destination is. It needs losetup, and partclone, sfdisk, sgdisk and parted for folders, or qemu-img and
     qemu-storage-daemon for disk files.
 notes:
-  - For FOG, move the folder to where FOG keeps its images, and make an image in its web interface with that folder's name as path,
+  - For FOG, move the folder to where FOG keeps its images, and make an image in its web interface with the folder's name as path,
     of type C(Single Disk - Resizable) or C(Multiple Partition Image - Single Disk), and with C(Partclone Zstd) as image manager.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes]
@@ -136,7 +136,7 @@ def main() -> None:
             "destination": {"type": "path", "required": True},
             "format": {"type": "str", "choices": list(EXPORT_FORMATS), "required": True},
             "compression_level": {"type": "int", "default": 3},
-            "work_folder": {"type": "path", "default": "/var/tmp"},
+            "work_folder": {"type": "path", "default": "/var/tmp"},  # noqa: S108  a folder of its own is made in it
             "progress_file": {"type": "path", "default": "/run/reimage/progress.json"},
         },
         supports_check_mode=True,

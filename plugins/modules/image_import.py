@@ -161,7 +161,7 @@ def main() -> None:
             "format": {"type": "str", "choices": list(IMPORT_FORMATS), "default": "auto"},
             "description": {"type": "str", "default": ""},
             "compression_level": {"type": "int", "default": 3},
-            "work_folder": {"type": "path", "default": "/var/tmp"},
+            "work_folder": {"type": "path", "default": "/var/tmp"},  # noqa: S108  a folder of its own is made in it
             "progress_file": {"type": "path", "default": "/run/reimage/progress.json"},
         },
         supports_check_mode=True,

@@ -43,7 +43,7 @@ _LARGEST_TEXT = 1 << 20
 
 def is_folder(folder: Path) -> bool:
     """Return whether a folder looks like one that Clonezilla made."""
-    return any(folder.glob("*-pt.sf")) and ((folder / "parts").exists() or (folder / "clonezilla-img").exists())
+    return (folder / "parts").exists() or (folder / "clonezilla-img").exists()
 
 
 class Folder:
@@ -77,6 +77,7 @@ class Folder:
                 what = f"partition {partition.number} ({parts})"
                 with disk.device(partition, write=True) as device:
                     partclone.restore(unpacked(parts, kind, count), device, partition.size, what, plain=plain)
+                disk.complete(partition)
             elif self._swap_file(partition.number).exists():
                 tags = dict(re.findall(r'^(UUID|LABEL)="?([^"\n]*)"?$', self._text(self._swap_file(partition.number).name), re.M))
                 disk.make_swap(partition, tags.get("UUID", ""), tags.get("LABEL", ""))

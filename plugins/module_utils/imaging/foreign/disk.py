@@ -100,6 +100,18 @@ class WorkDisk:
         with loop_device(str(self.path), partition.start, partition.size, write=write) as loop:
             yield loop
 
+    def complete(self, partition: Partition) -> None:
+        """Give an NTFS the copy of its boot sector back, which is in its last sector, and not in an image by partclone."""
+        boot = self.head(SECTOR, partition.start)
+        if boot[3:7] != b"NTFS":
+            return
+        sector, count = int.from_bytes(boot[11:13], "little"), int.from_bytes(boot[40:48], "little")
+        end = sector * count
+        if end + SECTOR <= partition.size and not any(self.head(SECTOR, partition.start + end)):
+            with self.path.open("r+b") as file:
+                file.seek(partition.start + end)
+                file.write(boot)
+
     def make_swap(self, partition: Partition, uuid: str, label: str) -> None:
         """Make a partition a swap area."""
         with self.device(partition, write=True) as device:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,11 @@ RAW = "raw"
 FORMATS = {RAW: "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vhdx": "vhdx", "vdi": "vdi"}
 _MAGIC = ((0, b"QFI\xfb", "qcow2"), (0, b"KDMV", "vmdk"), (0, b"# Disk DescriptorFile", "vmdk"), (0, b"vhdxfile", "vhdx"),
           (0x40, b"\x7f\x10\xda\xbe", "vdi"))  # fmt: skip
+# The place of the data, the size of a block, and the number of blocks, in the header of a VDI.
+_VDI = struct.Struct("<344xI28xI8xI")
+# Of qemu-img check: no errors; only space that nothing uses; a format that cannot be checked.
+_CHECKED = (0, 3, 63)
+_CHECK_TIMEOUT = 3600
 _END = 60
 # QEMU's own limit for opening an image that somebody else made.
 _INFO_TIMEOUT = 30
@@ -59,7 +65,8 @@ def raw_view(path: Path, kind: str, *, write: bool = False) -> Iterator[str]:
         yield str(path)
         return
     if not write:
-        _refuse_unfit(path, kind)
+        _refuse_dependent(path, kind)
+        _refuse_truncated(path, kind)
     with tempfile.TemporaryDirectory(prefix="reimage-disk-") as folder:
         view, pid_file = Path(folder, "disk"), Path(folder, "pid")
         view.touch(mode=0o600)
@@ -89,7 +96,7 @@ def _start(path: Path, kind: str, view: Path, pid_file: Path, write: bool) -> No
         raise ImagingError(f"{path} cannot be opened as {kind}: {error}") from error
 
 
-def _refuse_unfit(path: Path, kind: str) -> None:
+def _refuse_dependent(path: Path, kind: str) -> None:
     try:
         said = run(["qemu-img", "info", "--output=json", "-f", FORMATS[kind], str(path)], timeout=_INFO_TIMEOUT).stdout
     except CommandError as error:
@@ -107,6 +114,20 @@ def _refuse_unfit(path: Path, kind: str) -> None:
         raise ImagingError(
             f"{path} is not a disk of its own, it needs {others[0]}: merge them first (qemu-img convert -O qcow2 {path.name} …)"
         )
+
+
+def _refuse_truncated(path: Path, kind: str) -> None:
+    """QEMU reads zeros where a disk file was cut off, so that must be found before."""
+    try:
+        run(["qemu-img", "check", "-q", "-f", FORMATS[kind], str(path)], accept=_CHECKED, timeout=_CHECK_TIMEOUT)
+    except CommandError as error:
+        raise ImagingError(f"{path} is damaged or truncated: {error}") from error
+    if kind == "vdi":
+        with path.open("rb") as file:
+            data_at, block, allocated = _VDI.unpack(file.read(_VDI.size))
+        size = path.stat().st_size
+        if size < data_at + block * allocated:
+            raise ImagingError(f"{path} is truncated: it has {size} bytes of {data_at + block * allocated}")
 
 
 def _runs(pid: int) -> bool:

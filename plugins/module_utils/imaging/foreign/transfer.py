@@ -14,12 +14,14 @@ from typing import Iterator, Union
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture, new_version
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import clonezilla, clonezilla_writer, fog
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, work_disk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import FORMATS, create, raw_view, sniff
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import NONE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, Reader
 
@@ -75,6 +77,7 @@ def import_image(
     description = description or f"imported from {source.name} ({kind})"
     if kind in FORMATS:
         with raw_view(source, kind) as disk:
+            _refuse_cut(disk, source)
             return capture(store, disk, name, version, level=level, description=description, callback=callback)
     folder = _open(source, kind)
     with work_disk(work_folder) as work:
@@ -129,6 +132,14 @@ def export_image(
 def exists(destination: Path) -> bool:
     """Return whether there is something at a destination; an empty folder is nothing."""
     return destination.exists() and not (destination.is_dir() and not any(destination.iterdir()))
+
+
+def _refuse_cut(disk: str, source: Path) -> None:
+    """A disk with a GPT that was cut off shows only the entry that protects the GPT, which would be captured whole."""
+    with Device(disk) as device:
+        _label, partitions = read_partitions(device)
+    if any(partition["type"].lower() == "ee" for partition in partitions):
+        raise ImagingError(f"{source} is truncated, or its GUID partition table is damaged: copy it again")
 
 
 def _open(source: Path, kind: str) -> Folder:
