@@ -40,6 +40,15 @@ options:
     description: How hard zstd compresses.
     type: int
     default: 3
+  accept:
+    description:
+      - States of filesystems to capture nevertheless, which are refused otherwise. A V(dirty) one was not unmounted cleanly or
+        waits for a check, a V(hibernated) one belongs to a system that is asleep.
+      - BitLocker is always refused.
+    type: list
+    elements: str
+    choices: [dirty, hibernated]
+    default: []
   description:
     description: What a person should know of this version.
     type: str
@@ -109,8 +118,11 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         options["version"],
         level=options["compression_level"],
         description=options["description"],
+        accept=options["accept"],
         callback=file_writer(options["progress_file"]),
     )
+    for warning in captured.warnings:
+        module.warn(warning)
     index = captured.index
     return {
         "changed": True,
@@ -132,6 +144,7 @@ def main() -> None:
             "disk": {"type": "raw", "required": True},
             "compression_level": {"type": "int", "default": 3},
             "description": {"type": "str", "default": ""},
+            "accept": {"type": "list", "elements": "str", "choices": ["dirty", "hibernated"], "default": []},
             "progress_file": {"type": "path", "default": "/run/reimage/progress.json"},
             "timeout": {"type": "int", "default": 14400},
         },

@@ -45,6 +45,37 @@ options:
     type: str
     choices: [readback, none]
     default: readback
+  mirrors:
+    description: Other stores, from which a chunk is fetched that is damaged or missing in O(store).
+    type: list
+    elements: str
+    default: []
+  allowed_signers:
+    description:
+      - Who must have signed the image, as the text of an C(allowed_signers) file of C(ssh-keygen), such as
+        V(images@example.org ssh-ed25519 AAAA...). See M(reimage.lab.image_sign).
+      - Without it no signature is asked for.
+    type: str
+    default: ""
+  grow:
+    description:
+      - The partition that takes what the disk has more than the master's, and its filesystem with it (ext2, ext3, ext4, NTFS,
+        XFS, Btrfs); what lies behind it, such as a recovery partition, moves to the end. On a smaller disk it is the one that is
+        shrunk (ext2, ext3, ext4, NTFS).
+      - V(auto) is the last big one that holds data, V(none) none; or a number, a label or a name.
+    type: str
+    default: auto
+  preserve:
+    description:
+      - Partitions of the disk that stay untouched, by number, label, name or type, such as V(DATA) or V(home). Each must match
+        exactly one partition.
+    type: list
+    elements: str
+    default: []
+  discard:
+    description: Tell the disk which of its blocks are free, if anything was written.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -95,6 +126,11 @@ chunks_changed:
   description: Chunks that differed on the disk.
   returned: success
   type: int
+resized:
+  description: Numbers of the partitions that were grown or shrunk.
+  returned: success
+  type: list
+  elements: int
 seconds:
   description: How long it took.
   returned: success
@@ -108,6 +144,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.entry import run_modul
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk, refuse_in_use
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.signature import check
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_store, read_index
 
 
@@ -115,6 +152,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     store = open_store(options["store"])
     index = read_index(store, options["name"], options["version"], options["digest"])[0]
+    if options["allowed_signers"]:
+        check(store, index.name, index.version, options["allowed_signers"])
     disk = find_disk(options["disk"])
     refuse_in_use(disk)
     result = deploy(
@@ -123,6 +162,10 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         disk,
         verify=options["verify"] == "readback",
         dry_run=module.check_mode,
+        grow=options["grow"],
+        preserve=options["preserve"],
+        discard=options["discard"],
+        mirrors=[open_store(mirror) for mirror in options["mirrors"]],
         callback=file_writer(options["progress_file"]),
     )
     return {
@@ -134,6 +177,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         "bytes_written": result.bytes_written,
         "chunks_total": index.chunks_total,
         "chunks_changed": result.chunks_changed,
+        "resized": result.resized,
         "seconds": round(result.seconds, 3),
     }
 
@@ -147,6 +191,11 @@ def main() -> None:
             "digest": {"type": "str", "default": ""},
             "disk": {"type": "raw", "required": True},
             "verify": {"type": "str", "choices": ["readback", "none"], "default": "readback"},
+            "mirrors": {"type": "list", "elements": "str", "default": []},
+            "allowed_signers": {"type": "str", "default": ""},
+            "grow": {"type": "str", "default": "auto"},
+            "preserve": {"type": "list", "elements": "str", "default": []},
+            "discard": {"type": "bool", "default": False},
             "progress_file": {"type": "path", "default": "/run/reimage/progress.json"},
             "timeout": {"type": "int", "default": 14400},
         },

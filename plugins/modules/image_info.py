@@ -26,6 +26,10 @@ options:
     description: Version of the image, V(latest), or all versions by default. A URL without one gives the latest.
     type: str
     default: ""
+  sizes:
+    description: Also say what each image shares with the others, for which the chunk tables of all of them are read.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -69,7 +73,13 @@ images:
       description: Bytes that a deploy writes to an empty disk.
       type: int
     bytes_stored:
-      description: Bytes in the store.
+      description: Bytes that the image takes in the store, those that it shares with others included.
+      type: int
+    bytes_shared:
+      description: Bytes of these that other images need too. Only with O(sizes), and from a folder.
+      type: int
+    bytes_own:
+      description: Bytes of these that nobody else needs. Only with O(sizes), and from a folder.
       type: int
     chunks_total:
       description: Number of chunks.
@@ -90,7 +100,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import o
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    images = describe(open_store(options["store"]), options["name"], options["version"])
+    images = describe(open_store(options["store"]), options["name"], options["version"], sizes=options["sizes"])
     return {"changed": False, "images": images}
 
 
@@ -100,6 +110,7 @@ def main() -> None:
             "store": {"type": "str", "required": True},
             "name": {"type": "str", "default": ""},
             "version": {"type": "str", "default": ""},
+            "sizes": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )

@@ -122,7 +122,7 @@ def decode(data: bytes, name: str) -> Index:
             raise ImagingError(f"{name}: format {value['format']} is newer than this collection reads ({FORMAT}): update it")
         del value["format"]
         value["head"] = _unpack_head(value["head"])
-        value["links"] = [(int(offset), base64.b64decode(text, validate=True)) for offset, text in value["links"]]
+        value["links"] = [(int(offset), base64.b64decode(text, validate=True)) for offset, text in value.get("links", [])]
         value["partitions"] = [Region(**{**item, "extents": Extents(item["extents"])}) for item in value["partitions"]]
         index = Index(**value)
         _check(index, name)

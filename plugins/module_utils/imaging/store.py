@@ -68,6 +68,13 @@ class PathStore:
         folder = self.root / "images" / check_name("image name", name)
         return sorted(path.name for path in _folders(folder) if (path / "index.json").is_file())
 
+    def chunk_size(self, identifier: bytes) -> int:
+        """Return the stored size of a chunk in bytes, 0 if it is not there."""
+        try:
+            return (self.root / chunk_path(identifier)).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def claim_chunk(self, identifier: bytes) -> int:
         """Return the stored size of a chunk in bytes, 0 if it is not there; and mark it as wanted, so that no prune takes it."""
         path = self.root / chunk_path(identifier)

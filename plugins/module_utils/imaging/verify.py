@@ -1,0 +1,94 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the images of a store are whole: every chunk there, and what its name says."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
+    LATEST,
+    HttpStore,
+    PathStore,
+    read_blake3,
+    read_ids,
+    read_index,
+)
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
+
+
+@dataclass
+class Report:
+    """What was looked at, and what is wrong: damaged chunks with the reason, and for each image that they hurt, why."""
+
+    images: list[str] = field(default_factory=list)
+    chunks_total: int = 0
+    damaged: dict[str, str] = field(default_factory=dict)
+    hurt: dict[str, str] = field(default_factory=dict)
+
+
+def verify_store(store: PathStore | HttpStore, name: str = "", version: str = "", callback: Callback | None = None) -> Report:
+    """Read all chunks of the images that match; without a name, of all images.
+
+    :raises ImagingError: There is no such image, or the store cannot be reached.
+    """
+    report = Report()
+    users: dict[bytes, list[str]] = {}
+    lengths: dict[bytes, int] = {}
+    for image, one in _wanted(store, name, version):
+        report.images.append(f"{image}/{one}")
+        try:
+            _collect(store, read_index(store, image, one)[0], users, lengths)
+        except ImagingError as error:
+            report.hurt[f"{image}/{one}"] = str(error)
+    report.chunks_total = len(users)
+    meter = Meter(store.where, callback)
+    meter.start("verifying", len(users) * CHUNK_SIZE)
+    fetcher = Fetcher([store], "the store")
+    lock = threading.Lock()
+
+    def check(identifier: bytes) -> None:
+        try:
+            fetcher.get(identifier, lengths[identifier])
+        except ImagingError as error:
+            with lock:
+                report.damaged[identifier.hex()] = str(error)
+                for image in users[identifier]:
+                    report.hurt.setdefault(image, f"chunk {identifier.hex()} is damaged or missing")
+        meter.add(CHUNK_SIZE)
+
+    each(iter(users), check, threads())
+    return report
+
+
+def _wanted(store: PathStore | HttpStore, name: str, version: str) -> list[tuple[str, str]]:
+    if isinstance(store, HttpStore):
+        index = read_index(store, name, version or LATEST)[0] if name else None
+        if index is None:
+            raise ImagingError(f"store {store.where}: a web server does not list its images: name one")
+        return [(index.name, index.version)]
+    if name and version:
+        return [(name, read_index(store, name, version)[0].version if version == LATEST else version)]
+    found = [(image, one) for image in ([name] if name else store.images()) for one in store.versions(image)]
+    if name and not found:
+        read_index(store, name, LATEST)  # says what there is
+    return found
+
+
+def _collect(store: PathStore | HttpStore, index: Index, users: dict[bytes, list[str]], lengths: dict[bytes, int]) -> None:
+    for region in index.partitions:
+        ids = read_ids(store, index, region)
+        read_blake3(store, index, region)
+        for number, identifier in enumerate(ids):
+            images = users.setdefault(identifier, [])
+            if index.image not in images:
+                images.append(index.image)
+            lengths[identifier] = min(CHUNK_SIZE, region.size - number * CHUNK_SIZE)

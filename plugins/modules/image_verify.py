@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_verify
+short_description: Say whether a disk holds exactly an image, or whether a store is whole
+version_added: 0.1.0
+description:
+  - With O(disk), compares a disk with an image, past the page cache, and says where it differs. Nothing is written. To mend it,
+    use M(reimage.lab.image_deploy), or the playbook C(reimage.lab.repair).
+  - Without O(disk), reads all chunks of the images of a store, and says which are damaged and which images they hurt.
+  - A machine that was given its own identity differs from its image in the few chunks that hold it.
+author: The reimage.lab authors (@reimage-lab)
+extends_documentation_fragment: [reimage.lab.attributes]
+options:
+  store:
+    description: The image store, a folder or an HTTP(S) URL.
+    type: str
+    required: true
+  name:
+    description: Name of the image. Without it, and without O(disk), all images of the store are read.
+    type: str
+    default: ""
+  version:
+    description: Version of the image; with O(disk) the default is V(latest), without it all versions.
+    type: str
+    default: ""
+  digest:
+    description: SHA-256 of the image's index, where it is known from a trusted place.
+    type: str
+    default: ""
+  disk:
+    description:
+      - The disk, as a path to a device or to a raw disk file, or as a mapping of C(serial), C(wwn), C(model), C(size_min) and
+        C(size_max) (bytes) that matches exactly one disk.
+    type: raw
+  grow:
+    description: As it was for M(reimage.lab.image_deploy).
+    type: str
+    default: auto
+  preserve:
+    description: As it was for M(reimage.lab.image_deploy).
+    type: list
+    elements: str
+    default: []
+  progress_file:
+    description: Where to write how far it is, as JSON, for the machine's screen. Nothing is written if its folder is missing.
+    type: path
+    default: /run/reimage/progress.json
+"""
+
+EXAMPLES = r"""
+- name: Does the only disk hold the image?
+  reimage.lab.image_verify:
+    store: http://imaging.example.org/store
+    name: classroom-linux
+    disk:
+      size_min: 1
+  register: disk
+  failed_when: not disk.intact
+
+- name: Is the whole store sound?
+  reimage.lab.image_verify:
+    store: /srv/reimage/store
+  register: store
+  failed_when: not store.intact
+"""
+
+RETURN = r"""
+intact:
+  description: Whether the disk holds exactly the image, or the images of the store are whole.
+  returned: success
+  type: bool
+images:
+  description: The images that were looked at, as NAME/VERSION.
+  returned: success
+  type: list
+  elements: str
+chunks_total:
+  description: Number of chunks that were looked at.
+  returned: success
+  type: int
+differing:
+  description: Where the disk differs, at most the first 100 places.
+  returned: with O(disk)
+  type: list
+  elements: dict
+  contains:
+    partition:
+      description: Number of the partition.
+      type: int
+    chunk:
+      description: Number of the chunk, a MiB of the partition.
+      type: int
+    offset:
+      description: Where it begins on the disk, in bytes.
+      type: int
+chunks_differing:
+  description: Number of chunks that differ.
+  returned: with O(disk)
+  type: int
+table_differs:
+  description: Whether the partition table differs.
+  returned: with O(disk)
+  type: bool
+damaged:
+  description: Chunks of the store that are damaged or missing, with the reason.
+  returned: without O(disk)
+  type: dict
+hurt:
+  description: Images that cannot be deployed for it, with the reason.
+  returned: without O(disk)
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_store, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
+
+MOST = 100
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    options = module.params
+    callback = file_writer(options["progress_file"])
+    store = open_store(options["store"])
+    if options["disk"] is None:
+        report = verify_store(store, options["name"], options["version"], callback)
+        return {
+            "changed": False,
+            "intact": not report.hurt,
+            "images": report.images,
+            "chunks_total": report.chunks_total,
+            "damaged": report.damaged,
+            "hurt": report.hurt,
+        }
+    index = read_index(store, options["name"], options["version"] or "latest", options["digest"])[0]
+    disk = find_disk(options["disk"])
+    result = deploy(store, index, disk, dry_run=True, grow=options["grow"], preserve=options["preserve"], callback=callback)
+    return {
+        "changed": False,
+        "intact": not result.changed,
+        "images": [index.image],
+        "chunks_total": index.chunks_total,
+        "chunks_differing": result.chunks_changed,
+        "differing": [
+            {"partition": number, "chunk": chunk, "offset": offset} for number, chunk, offset in sorted(result.differing)[:MOST]
+        ],
+        "table_differs": result.table_differs,
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "store": {"type": "str", "required": True},
+            "name": {"type": "str", "default": ""},
+            "version": {"type": "str", "default": ""},
+            "digest": {"type": "str", "default": ""},
+            "disk": {"type": "raw"},
+            "grow": {"type": "str", "default": "auto"},
+            "preserve": {"type": "list", "elements": "str", "default": []},
+            "progress_file": {"type": "path", "default": "/run/reimage/progress.json"},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()
