@@ -10,9 +10,10 @@ import os
 import re
 import shutil
 import subprocess
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Dict, Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
@@ -125,33 +126,63 @@ def attached(disk: Path) -> Iterator[str]:
         sh("losetup", "--detach", loop)
 
 
-def clonezilla(disk: Path, folder: Path, *options: str) -> None:
+def clonezilla(loop: str, folder: Path, *options: str) -> None:
     """Run Clonezilla's C(ocs-sr) on a disk; the last options are its command, to which the folder and the disk are added."""
-    with attached(disk) as loop:
-        confined = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", CONFINED, "sh", loop]
-        general = ["-or", str(folder.parent), "-batch", "-nogui", "-senc", "-p", "true"]
-        result = subprocess.run(
-            [*confined, *general, *options, folder.name, loop[len("/dev/") :]],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-            env={**os.environ, "TERM": "xterm"},
-        )  # fmt: skip
-        assert result.returncode == 0, result.stdout.decode(errors="replace")[-3000:]
+    confined = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", CONFINED, "sh", loop]
+    general = ["-or", str(folder.parent), "-batch", "-nogui", "-senc", "-p", "true"]
+    result = subprocess.run(
+        [*confined, *general, *options, folder.name, loop[len("/dev/") :]],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout.decode(errors="replace")[-3000:]
+
+
+SAVE = ("-q2", "-j2", "-sfsck", "-sc")
+RESTORE = ("-j2", "-scr")
+Runs = Dict[str, "Future[Path]"]
 
 
 @pytest.fixture(scope="module")
-def saved(pc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Clonezilla saved of the GPT disk: zstd, in one file each, with checksums."""
-    folder = tmp_path_factory.mktemp("partimag") / "saved"
-    clonezilla(pc, folder, "-q2", "-j2", "-z9p", "-i", "0", "-sfsck", "-sc", "-gs", "savedisk")
-    return folder
+def runs(pc: Path, old_pc: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """All that Clonezilla does here, at the same time, because it takes long: each run gives its folder or disk.
+
+    C(saved): the GPT disk, zstd, one file for each partition, with checksums. C(old_saved): the MBR disk, gzip, split.
+    C(restored), C(old_restored): disks that it made of our exports.
+    """
+    base = tmp_path_factory.mktemp("partimag")
+    store = PathStore(base / "store")
+    blanks = {name: blank(base / f"{name}.raw", size) for name, size in (("restored", 120), ("old_restored", 56))}
+    disks = {"saved": pc, "old_saved": old_pc, **blanks}
+
+    def save(name: str, loop: str, *options: str) -> Path:
+        clonezilla(loop, base / name, *SAVE, *options, "savedisk")
+        return base / name
+
+    def restore(name: str, loop: str, disk: Path, *options: str) -> Path:
+        assert export_image(store, capture(store, str(disk), name, "1").index, base / f"{name}.folder", "clonezilla")
+        clonezilla(loop, base / f"{name}.folder", *RESTORE, *options, "restoredisk")
+        return disks[name]
+
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        # All are attached before the first begins, so that each run can hide what is not its own.
+        loops = {name: stack.enter_context(attached(disk)) for name, disk in disks.items()}
+        yield {
+            "saved": pool.submit(save, "saved", loops["saved"], "-z9p", "-i", "0", "-gs"),
+            "old_saved": pool.submit(save, "old_saved", loops["old_saved"], "-z1p", "-i", "1"),
+            "restored": pool.submit(restore, "restored", loops["restored"], pc, "-cs"),
+            "old_restored": pool.submit(restore, "old_restored", loops["old_restored"], old_pc),
+        }
 
 
 @pytest.fixture(scope="module")
-def old_saved(old_pc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What Clonezilla saved of the MBR disk: gzip, split into parts of 1 MB."""
-    folder = tmp_path_factory.mktemp("partimag") / "old"
-    clonezilla(old_pc, folder, "-q2", "-j2", "-z1p", "-i", "1", "-sfsck", "-sc", "savedisk")
-    return folder
+def saved(runs: Runs) -> Path:
+    return runs["saved"].result()
+
+
+@pytest.fixture(scope="module")
+def old_saved(runs: Runs) -> Path:
+    return runs["old_saved"].result()
 
 
 def entries(disk: Path) -> list[str]:
@@ -212,13 +243,8 @@ class TestClonezilla:
         with partition(target, 6) as device:
             assert SWAP_UUID.encode() in sh("blkid", "--probe", device)
 
-    def test_it_restores_what_we_export(self, pc: Path, store: PathStore, tmp_path: Path) -> None:
-        folder = tmp_path / "partimag" / "exported"
-        folder.parent.mkdir()
-        assert export_image(store, image_of(store, pc), folder, "clonezilla")
-        sh("sh", "-c", f"cd {folder} && sha1sum --check --quiet SHA1SUMS")
-        target = blank(tmp_path / "target.raw", 120)
-        clonezilla(target, folder, "-cs", "-scr", "restoredisk")
+    def test_it_restores_what_we_export(self, pc: Path, runs: Runs, tmp_path: Path) -> None:
+        target = runs["restored"].result()
         assert entries(target) == entries(pc)
         assert target.read_bytes()[:440] == pc.read_bytes()[:440]
         same_files(pc, target, {ESP: "vfat", WINDOWS: "ntfs", ROOT: "ext4"}, tmp_path)
@@ -226,12 +252,8 @@ class TestClonezilla:
             tags = sh("blkid", "--probe", device)
         assert SWAP_UUID.encode() in tags and b"paging" in tags
 
-    def test_it_restores_an_exported_mbr_disk(self, old_pc: Path, store: PathStore, tmp_path: Path) -> None:
-        folder = tmp_path / "partimag" / "exported"
-        folder.parent.mkdir()
-        export_image(store, image_of(store, old_pc), folder, "clonezilla")
-        target = blank(tmp_path / "target.raw", 56)
-        clonezilla(target, folder, "-j2", "-scr", "restoredisk")
+    def test_it_restores_an_exported_mbr_disk(self, old_pc: Path, runs: Runs, tmp_path: Path) -> None:
+        target = runs["old_restored"].result()
         assert entries(target) == entries(old_pc)
         # Clonezilla restores the boot code and what is behind it up to the first partition.
         assert target.read_bytes()[512:60_000] == old_pc.read_bytes()[512:60_000]
@@ -321,42 +343,56 @@ def fog_capture(disk: Path, folder: Path, pack: str, *, resizable: bool) -> None
     if resizable:
         (folder / "d1.minimum.partitions").write_bytes(sh("sfdisk", "--dump", disk))
         (folder / "d1.fixed_size_partitions").write_text("1:2:5\n" if gpt else "2:6\n")
-    for number, kind in kinds.items():
+
+    def save(number: int, kind: str) -> None:
         checksum = "" if kind == "imager" else "-a0"
         with partition(disk, number) as device:
             if resizable and kind == "ntfs":
                 sh("ntfsresize", "-f", "-f", "-P", "-s", str(16 * MIB), device, data=b"y\n")
+                sh("ntfsfix", "-b", "-d", device)
             if resizable and kind == "extfs":
                 sh("e2fsck", "-fp", device)
                 sh("resize2fs", device, "14M")
             image = folder / f"d1p{number}.img"
-            pipeline = (
-                f"partclone.{kind} -cs {device} -O /dev/stdout -L {folder}.log {checksum} 2>/dev/null | {pack.format(image)}"
-            )
-            sh("bash", "-o", "pipefail", "-c", pipeline)
+            partclone = f"partclone.{kind} -cs {device} -O /dev/stdout -L {image}.log {checksum} 2>/dev/null"
+            sh("bash", "-o", "pipefail", "-c", f"{partclone} | {pack.format(image)}")
+            image.with_name(image.name + ".log").unlink()
             first = image.with_name(image.name + ".000")
             if first.exists():
                 first.rename(image)
+
+    at_once(save, *kinds.items())
+
+
+def at_once(work: Callable[..., None], *arguments: tuple[object, ...]) -> None:
+    """Do the same for several partitions at the same time: partclone sleeps for seconds each time."""
+    with ThreadPoolExecutor() as pool:
+        for future in [pool.submit(work, *some) for some in arguments]:
+            future.result()
 
 
 ZSTD = "zstdmt --rsyncable --ultra -3 > {}"
 SPLIT_GZIP = "pigz -6 | split -a 3 -d -b 1m - {}."
 
 
+@pytest.fixture(scope="module")
+def fixed(pc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What FOG saved of the GPT disk, fixed."""
+    folder = tmp_path_factory.mktemp("images") / "fixed"
+    fog_capture(pc, folder, ZSTD, resizable=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def resizable(old_pc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What FOG saved of the MBR disk, resizable."""
+    folder = tmp_path_factory.mktemp("images")
+    disk = Path(shutil.copy(old_pc, folder / "shrunken.raw"))
+    fog_capture(disk, folder / "resizable", SPLIT_GZIP, resizable=True)
+    return folder / "resizable"
+
+
 class TestFog:
-    @pytest.fixture(scope="class")
-    def fixed(self, pc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("images") / "fixed"
-        fog_capture(pc, folder, ZSTD, resizable=False)
-        return folder
-
-    @pytest.fixture(scope="class")
-    def resizable(self, old_pc: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("images")
-        disk = Path(shutil.copy(old_pc, folder / "shrunken.raw"))
-        fog_capture(disk, folder / "resizable", SPLIT_GZIP, resizable=True)
-        return folder / "resizable"
-
     def test_fixed_zstd_folder_becomes_the_disk(self, pc: Path, fixed: Path, store: PathStore, tmp_path: Path) -> None:
         index = import_image(store, "pc", "1", fixed).index
         assert index.disk_size == pc.stat().st_size
@@ -374,7 +410,7 @@ class TestFog:
     ) -> None:
         assert (resizable / "d1p1.img.001").exists()
         index = import_image(store, "old", "1", resizable).index
-        target = blank(tmp_path / "target.raw", 56)
+        target = blank(tmp_path / "target.raw", 51)
         deploy(store, index, str(target))
         assert entries(target) == entries(old_pc)
         assert target.read_bytes()[: MIB - 512] == old_pc.read_bytes()[: MIB - 512]
@@ -392,11 +428,18 @@ class TestFog:
         sh("sgdisk", "-z", target)
         sh("sgdisk", "-gl", folder / "d1.mbr", target)
         assert entries(target) == entries(pc)
-        for number in (ESP, RESERVED, WINDOWS, ROOT):
-            image, log = folder / f"d1p{number}.img", tmp_path / "log"
+
+        def restore(number: int) -> None:
             with partition(target, number) as device:
-                unpack = f"zstdmt -dc < {image} | partclone.restore --ignore_crc -O {device} -L {log} 2>/dev/null"
+                log = tmp_path / f"{number}.log"
+                unpack = (
+                    f"zstdmt -dc < {folder}/d1p{number}.img | partclone.restore --ignore_crc -O {device} -L {log} 2>/dev/null"
+                )
                 sh("bash", "-o", "pipefail", "-c", unpack)
+                if number == WINDOWS:
+                    sh("ntfsfix", "-b", "-d", device)
+
+        at_once(restore, (ESP,), (RESERVED,), (WINDOWS,), (ROOT,))
         same_files(pc, target, {ESP: "vfat", WINDOWS: "ntfs", ROOT: "ext4"}, tmp_path)
         assert (folder / "d1.original.swapuuids").read_text() == f"{SWAP} {SWAP_UUID}\n"
         assert (folder / "d1.fixed_size_partitions").read_text() == "1:2:5\n"
