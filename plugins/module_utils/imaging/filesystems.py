@@ -34,6 +34,8 @@ PARTCLONE = {
 EXT = ("ext2", "ext3", "ext4")
 GROWING = (*EXT, "ntfs", "xfs", "btrfs")
 _SWAP_HEADER = 4096
+_BITLOCKER = b"-FVE-FS-"
+_HIBERNATED = 14  # exit code of ntfs-3g.probe
 _LONG = 7200
 _MIB = 1 << 20
 
@@ -57,35 +59,41 @@ def used(device: str, size: int, filesystem: str) -> Extents:
     return found.with_tail(size, 4096)
 
 
-def refuse_unfit(device: str, where: str, filesystem: str, accept: tuple[str, ...]) -> None:
+def refuse_unfit(device: str, where: str, filesystem: str, accept: tuple[str, ...]) -> str:
     """Raise C(ImagingError) if a filesystem is in a state that no other machine should get.
 
     :param accept: Which of C(dirty) and C(hibernated) to capture nevertheless.
+    :returns: Which of them it is, so that its own account of what is used is not to be believed; else nothing.
     """
-    if filesystem == "BitLocker":
+    with Path(device).open("rb") as file:
+        encrypted = file.read(11)[3:] == _BITLOCKER
+    if encrypted or filesystem == "BitLocker":
         raise ImagingError(
             f"{where} is encrypted with BitLocker: switch that off on the master (manage-bde -off C:), wait until it is"
             " decrypted, and capture again"
         )
-    if filesystem == "swsuspend" and "hibernated" not in accept:
-        raise ImagingError(f"{where} holds a hibernated system: start the master and shut it down")
+    state, advice = _state(device, filesystem)
+    if state and state not in accept:
+        raise ImagingError(f"{where} ({filesystem}) {advice}")
+    return state
+
+
+def _state(device: str, filesystem: str) -> tuple[str, str]:
+    """Return what is wrong with a filesystem, if anything, and what to tell people."""
+    if filesystem == "swsuspend":
+        return "hibernated", "holds a hibernated system: start the master and shut it down"
     if filesystem == "ntfs":
-        _refuse_unfit_ntfs(device, where, accept)
-    if filesystem in EXT and "dirty" not in accept:
+        probed = run(["ntfs-3g.probe", "--readwrite", device], accept=range(256)).returncode
+        if probed == _HIBERNATED:
+            return "hibernated", "holds a hibernated Windows: on the master run powercfg /h off, and shut it down"
+        # The probe accepts a volume that waits for chkdsk; ntfsinfo does not.
+        if run(["ntfsinfo", "-m", device], accept=(0, 1)).returncode:
+            return "dirty", "is dirty: start Windows on the master, let chkdsk finish, and shut it down"
+    if filesystem in EXT:
         said = run(["dumpe2fs", "-h", device]).stdout.decode(errors="replace")
         if "needs_recovery" in said or re.search(r"^Filesystem state:\s+clean$", said, re.MULTILINE) is None:
-            raise ImagingError(f"{where} ({filesystem}) was not unmounted cleanly: start the master and shut it down")
-
-
-def _refuse_unfit_ntfs(device: str, where: str, accept: tuple[str, ...]) -> None:
-    probed = run(["ntfs-3g.probe", "--readwrite", device], accept=range(256)).returncode
-    if probed == 14 and "hibernated" not in accept:
-        raise ImagingError(
-            f"{where} holds a hibernated Windows (or one with fast startup): on the master run powercfg /h off, and shut it down"
-        )
-    # The probe accepts a volume that waits for chkdsk; ntfsinfo does not.
-    if run(["ntfsinfo", "-m", device], accept=(0, 1)).returncode and "dirty" not in accept:
-        raise ImagingError(f"{where} (ntfs) is dirty: start Windows on the master, let chkdsk finish, and shut it down")
+            return "dirty", "was not unmounted cleanly: start the master and shut it down"
+    return "", ""
 
 
 def smallest(device: str, size: int, filesystem: str) -> int:

@@ -70,13 +70,16 @@ def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], 
     filesystem = tags.get("TYPE", "")
     where = f"disk {device.path}: partition {partition['number']}"
     with loop_device(device.path, start, size, device.sector_size) as loop:
-        filesystems.refuse_unfit(loop, where, filesystem, accept)
-        if filesystem == "LVM2_member":
+        unfit = filesystems.refuse_unfit(loop, where, filesystem, accept)
+        if unfit:
+            warnings.append(f"{where} is captured whole, for it is {unfit}")
+            extents = Extents([(0, size)])
+        elif filesystem == "LVM2_member":
             extents, notes = lvm.used(device.path, start, size)
             warnings += [f"{where}: {note}" for note in notes]
         else:
             extents = filesystems.used(loop, size, filesystem)
-        least = filesystems.smallest(loop, size, filesystem)
+        least = size if unfit else filesystems.smallest(loop, size, filesystem)
     return Region(
         number=partition["number"],
         start=start,

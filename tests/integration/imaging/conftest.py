@@ -53,7 +53,9 @@ def partition(disk: Path, number: int) -> Iterator[str]:
     table = json.loads(sh("sfdisk", "--json", disk))["partitiontable"]["partitions"]
     found = [item for item in table if item["node"] == f"{disk}{number}"][0]  # noqa: RUF015  next() ends a generator
     size = found["size"] * 512
-    loop = sh("losetup", "--find", "--show", "--offset", found["start"] * 512, "--sizelimit", size, disk).decode().strip()
+    # A loop device keeps the sector size of its last user.
+    span = ["--sector-size", 512, "--offset", found["start"] * 512, "--sizelimit", size]
+    loop = sh("losetup", "--find", "--show", *span, disk).decode().strip()
     try:
         yield loop
     finally:

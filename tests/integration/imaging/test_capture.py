@@ -1,0 +1,264 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a capture takes of each kind of partition, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_ids
+
+from .conftest import MIB, ROOT, blank, contents, mounted, partition, sh
+from .test_layouts import DATA, LINUX, make
+
+Store = tuple[PathStore, Captured]
+MSR = "E3C9E316-0B5C-4DB8-817D-F92DF00215AE"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> PathStore:
+    return PathStore(tmp_path)
+
+
+@pytest.fixture
+def windows(tmp_path: Path) -> Path:
+    return make(tmp_path / "w.raw", 44, [("ntfs", "Windows", 40, DATA)])
+
+
+def refused(store: PathStore, disk: Path, *words: str) -> None:
+    """The capture names the partition and says what to do, and stores nothing."""
+    with pytest.raises(ImagingError) as caught:
+        capture(store, str(disk), "lab", "1")
+    for word in (str(disk), "partition 1", *words):
+        assert word in str(caught.value)
+    assert not (store.root / "chunks").exists()
+    assert not (store.root / "images").exists()
+
+
+class TestRefusals:
+    def test_hibernated_windows(self, store: PathStore, windows: Path, tmp_path: Path) -> None:
+        with partition(windows, 1) as device, mounted(device, tmp_path / "mnt", "ntfs-3g") as folder:
+            (folder / "hiberfil.sys").write_bytes(b"hibr".ljust(8192, b"\0"))
+        refused(store, windows, "hibernated", "powercfg /h off")
+        assert capture(store, str(windows), "lab", "1", accept=["hibernated"]).index.image == "lab/1"
+
+    def test_windows_that_waits_for_chkdsk(self, store: PathStore, windows: Path) -> None:
+        with partition(windows, 1) as device:
+            sh("ntfsfix", device)  # which marks it as dirty
+        refused(store, windows, "dirty", "chkdsk")
+        assert capture(store, str(windows), "lab", "1", accept=["dirty"]).index.image == "lab/1"
+
+    def test_bitlocker_even_if_all_is_accepted(self, store: PathStore, windows: Path) -> None:
+        with partition(windows, 1) as device, Path(device).open("r+b") as file:
+            file.write(bitlocker_header())
+        refused(store, windows, "BitLocker", "manage-bde -off")
+        with pytest.raises(ImagingError, match="BitLocker"):
+            capture(store, str(windows), "lab", "1", accept=["dirty", "hibernated"])
+
+    def test_linux_that_was_not_shut_down(self, store: PathStore, tmp_path: Path) -> None:
+        disk = make(tmp_path / "l.raw", 44, [("ext4", "root", 40, LINUX)])
+        copy = tmp_path / "copy.raw"
+        with partition(disk, 1) as device, mounted(device, tmp_path / "mnt", "ext4") as folder:
+            (folder / "being written").write_text("now")
+            sh("sync")
+            shutil.copyfile(disk, copy)
+        refused(store, copy, "not unmounted cleanly")
+        assert capture(store, str(copy), "lab", "1", accept=["dirty"]).index.image == "lab/1"
+
+    def test_disk_without_a_table(self, store: PathStore, tmp_path: Path) -> None:
+        with pytest.raises(ImagingError, match="no partition table"):
+            capture(store, str(blank(tmp_path / "empty.raw", 8)), "lab", "1")
+
+
+def bitlocker_header() -> bytes:
+    """What blkid takes for BitLocker: the signature, and where the metadata begins."""
+    header = bytearray(512)
+    header[:11] = b"\xeb\x58\x90-FVE-FS-"
+    header[11:13] = (512).to_bytes(2, "little")
+    header[160:176] = bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")
+    header[510:] = b"\x55\xaa"
+    return bytes(header)
+
+
+def used(captured: Captured, number: int) -> int:
+    return next(region.extents.total for region in captured.index.partitions if region.number == number)
+
+
+def test_swap_is_recreated_with_its_uuid_and_label_from_its_header_alone(store: PathStore, tmp_path: Path) -> None:
+    disk = make(tmp_path / "m.raw", 84, [("swap", "sleepy", 40, LINUX), ("ext4", "root", 40, LINUX)])
+    with partition(disk, 1) as device, Path(device).open("r+b") as file:
+        file.seek(MIB)
+        file.write(os.urandom(20 * MIB))  # what was swapped out
+    captured = capture(store, str(disk), "lab", "1")
+    assert used(captured, 1) == 4096
+    target = blank(tmp_path / "pc.raw", 84)
+    deploy(store, captured.index, str(target))
+    with partition(disk, 1) as one, partition(target, 1) as other:
+        said = [sh("blkid", "-p", "-o", "export", device).splitlines()[1:] for device in (one, other)]
+    assert said[0] == said[1]
+    assert b"LABEL=sleepy" in said[0]
+
+
+def test_partitions_that_nobody_knows_are_taken_whole(store: PathStore, tmp_path: Path) -> None:
+    disk = make(tmp_path / "m.raw", 64, [("ext4", "root", 40, LINUX)])
+    sh("sgdisk", "--new=2:0:+16M", f"--typecode=2:{MSR}", disk)
+    with partition(disk, 2) as device:
+        Path(device).write_bytes(contents(16 * MIB, "reserved"))
+    captured = capture(store, str(disk), "lab", "1")
+    assert used(captured, 2) == 16 * MIB
+    target = blank(tmp_path / "pc.raw", 64)
+    deploy(store, captured.index, str(target))
+    with partition(disk, 2) as one, partition(target, 2) as other:
+        sh("cmp", one, other)
+
+
+def test_luks_is_taken_whole(store: PathStore, tmp_path: Path) -> None:
+    disk = make(tmp_path / "m.raw", 44, [("ext4", "root", 40, LINUX)])
+    with partition(disk, 1) as device:
+        sh(
+            "cryptsetup",
+            "luksFormat",
+            "--batch-mode",
+            "--pbkdf",
+            "pbkdf2",
+            "--pbkdf-force-iterations",
+            "1000",
+            device,
+            "-",
+            data=b"x",
+        )
+    captured = capture(store, str(disk), "lab", "1")
+    assert captured.index.partitions[0].filesystem == "crypto_LUKS"
+    assert used(captured, 1) == 40 * MIB
+
+
+VOLUMES = """
+logical_volumes {
+root {
+id = "AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA"
+status = ["READ", "WRITE", "VISIBLE"]
+segment_count = 1
+segment1 {
+start_extent = 0
+extent_count = 12
+type = "striped"
+stripe_count = 1
+stripes = ["pv0", 0]
+}
+}
+}
+"""
+
+
+class TestLvm:
+    """Physical volumes as LVM writes them; what is in a logical volume is put in its place without the kernel's help."""
+
+    def disk(self, path: Path) -> Path:
+        disk = make(path, 132, [("ext4", "x", 128, LINUX)])
+        with partition(disk, 1) as device:
+            sh("wipefs", "--all", device)
+            only = ["--config", f'devices {{ filter=["a|{device}|","r|.*|"] use_devicesfile=0 }}']
+            group, backup = f"lab{os.getpid()}", path.with_suffix(".vg")
+            sh("pvcreate", "-y", *only, device)
+            sh("vgcreate", "-y", *only, group, device)
+            # lvcreate wants the kernel's device-mapper, which not every machine for tests has; describing a volume does not.
+            sh("vgcfgbackup", *only, "-f", backup, group)
+            text = backup.read_text().rstrip()
+            backup.write_text(text[: text.rindex("}")] + VOLUMES + "}\n")
+            sh("vgcfgrestore", *only, "--force", "-f", backup, group)
+            with Path(device).open("r+b") as file:
+                file.seek(MIB)  # where the first extent is, by default
+                image = blank(path.with_suffix(".ext4"), 48)
+                sh("mkfs.ext4", "-q", "-L", "root", image)
+                file.write(image.read_bytes())
+                file.seek(100 * MIB)
+                file.write(os.urandom(8 * MIB))  # in extents that no volume has
+        return disk
+
+    def test_of_a_logical_volume_only_what_its_filesystem_uses(self, store: PathStore, tmp_path: Path) -> None:
+        disk = self.disk(tmp_path / "m.raw")
+        captured = capture(store, str(disk), "lab", "1")
+        assert captured.warnings == []
+        assert 2 * MIB < used(captured, 1) < 20 * MIB
+        target = blank(tmp_path / "pc.raw", 132)
+        deploy(store, captured.index, str(target))
+        with partition(target, 1) as device:
+            assert b"LVM2_member" in sh("blkid", "-p", device)
+            volume = sh("dd", f"if={device}", "bs=1M", "skip=1", "count=48", "status=none")
+        image = tmp_path / "volume.ext4"
+        image.write_bytes(volume)
+        sh("e2fsck", "-fn", image)
+
+    def test_damaged_metadata_means_the_whole_with_a_warning(self, store: PathStore, tmp_path: Path) -> None:
+        disk = self.disk(tmp_path / "m.raw")
+        with partition(disk, 1) as device, Path(device).open("r+b") as file:
+            file.seek(4096)
+            file.write(b"\xff" * 4096)
+        captured = capture(store, str(disk), "lab", "1")
+        assert "captured whole" in captured.warnings[0]
+        assert used(captured, 1) == 128 * MIB
+
+
+class TestSectors:
+    @pytest.fixture
+    def disk_4k(self, tmp_path: Path) -> Iterator[str]:
+        """A disk with sectors of 4096 bytes, and NTFS and ext4 on it."""
+        file = blank(tmp_path / "4k.raw", 100)
+        loop = sh("losetup", "--find", "--show", "--sector-size", "4096", file).decode().strip()
+        try:
+            sh("sfdisk", "--quiet", loop, data=f"label: gpt\nsize=40MiB, type={LINUX}\nsize=40MiB, type={DATA}\n".encode())
+            image = blank(tmp_path / "fs", 40)
+            sh("mkfs.ext4", "-q", "-b", "4096", image)
+            sh("dd", f"if={image}", f"of={loop}", "bs=1M", "seek=1", "conv=notrunc", "status=none")
+            yield loop
+        finally:
+            sh("losetup", "--detach", loop)
+
+    def test_4k_disk_goes_to_a_4k_disk(self, store: PathStore, disk_4k: str, tmp_path: Path) -> None:
+        captured = capture(store, disk_4k, "lab", "1")
+        assert captured.index.sector_size == 4096
+        before = hashlib.sha256(Path(disk_4k).read_bytes()).hexdigest()
+        sh("dd", "if=/dev/zero", f"of={disk_4k}", "bs=1M", "count=30", "status=none")
+        assert deploy(store, captured.index, disk_4k).changed
+        assert hashlib.sha256(Path(disk_4k).read_bytes()).hexdigest() == before
+
+    def test_512_and_4k_are_not_mixed(self, store: PathStore, disk_4k: str, tmp_path: Path) -> None:
+        captured = capture(store, disk_4k, "lab", "1")
+        other = blank(tmp_path / "512.raw", 100)
+        with pytest.raises(ImagingError, match=r"sectors of 4096 bytes, and .* has 512"):
+            deploy(store, captured.index, str(other))
+        assert not any(other.read_bytes())
+
+
+class TestMirrors:
+    @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\x28\xb5\x2f\xfd")])
+    def test_damaged_chunk_comes_from_elsewhere(
+        self, captured: Store, target: Path, tmp_path: Path, damage: Callable[[Path], None]
+    ) -> None:
+        good = captured[0]
+        shutil.copytree(good.root, tmp_path / "bad")
+        bad = PathStore(tmp_path / "bad")
+        region = next(region for region in captured[1].index.partitions if region.number == ROOT)
+        damage(bad.root / chunk_path(read_ids(good, captured[1].index, region)[0]))
+        with pytest.raises(ImagingError, match=r"cannot be had from .*bad"):
+            deploy(bad, captured[1].index, str(target))
+        assert deploy(bad, captured[1].index, str(target), mirrors=[good]).changed
+        assert not deploy(good, captured[1].index, str(target)).changed
+
+
+def test_discard_frees_what_the_image_does_not_use(captured: Store, target: Path) -> None:
+    target.write_bytes(b"\xaa" * target.stat().st_size)
+    before = target.stat().st_blocks
+    deploy(captured[0], captured[1].index, str(target), discard=True)
+    assert target.stat().st_blocks < before // 2
+    assert not deploy(captured[0], captured[1].index, str(target)).changed
