@@ -145,7 +145,10 @@ def loop_device(path: str, start: int, size: int, sector: int = 512, *, write: b
     span = ["--offset", str(start), "--sizelimit", str(size), "--sector-size", str(sector)]
     arguments = ["losetup", "--find", "--show", *mode, *span, path]
     loop = run(arguments).stdout.decode().strip()
+    held = os.open(loop, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        # Detached while it is open, it goes away when it is closed, even if this process is killed.
+        run(["losetup", "--detach", loop])
         yield loop
     finally:
-        run(["losetup", "--detach", loop])
+        os.close(held)

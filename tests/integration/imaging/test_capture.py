@@ -222,6 +222,7 @@ class TestSectors:
             sh("dd", f"if={image}", f"of={loop}", "bs=1M", "seek=1", "conv=notrunc", "status=none")
             yield loop
         finally:
+            sh("partx", "--delete", loop)
             sh("losetup", "--detach", loop)
 
     def test_4k_disk_goes_to_a_4k_disk(self, store: PathStore, disk_4k: str, tmp_path: Path) -> None:
