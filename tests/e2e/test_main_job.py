@@ -87,12 +87,16 @@ def test_disk_holds_its_identity_and_a_clean_filesystem(demo: str, play: Play, n
     disk = ROOT / f"var/lab/pcs/{name}.raw"
     table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)
     root = max(table["partitiontable"]["partitions"], key=lambda partition: partition["size"])
-    at = f"{disk}?offset={root['start'] * 512}"
-    # As the next start would: the journal is replayed first.
-    assert subprocess.run(["e2fsck", "-fp", at], check=False, capture_output=True).returncode in (0, 1)
-    assert subprocess.run(["e2fsck", "-fn", at], check=False, capture_output=True).returncode == 0
-    hostname = subprocess.run(["debugfs", "-R", "cat /etc/hostname", at], check=True, capture_output=True).stdout
-    assert hostname.decode().strip() == name
+    attach = ["losetup", "--find", "--show", "--sector-size=512", f"--offset={root['start'] * 512}", disk]
+    loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        # As the next start would: the journal is replayed first.
+        assert subprocess.run(["e2fsck", "-fp", loop], check=False, capture_output=True).returncode in (0, 1)
+        assert subprocess.run(["e2fsck", "-fn", loop], check=False, capture_output=True).returncode == 0
+        hostname = subprocess.run(["debugfs", "-R", "cat /etc/hostname", loop], check=True, capture_output=True, text=True).stdout
+    finally:
+        subprocess.run(["losetup", "--detach", loop], check=True)
+    assert hostname.strip() == name
 
 
 class TestBadInput:
