@@ -43,8 +43,8 @@ start=79872, size=16384, type=82
 """
 SWAP_UUID = "80b8abff-8060-44f9-97b9-3d8129d02bad"
 CHECKS = {"vfat": ["fsck.vfat", "-n"], "ntfs": ["ntfsfix", "--no-action"], "ext4": ["e2fsck", "-fn"]}
-# Clonezilla sees no disk but the one that it is to work on, nor what other runs of it keep in /tmp; it leaves no logs, and
-# does not pause.
+# Clonezilla sees no disk but the one that it is to work on, nor what other runs of it keep in /tmp; it leaves no logs,
+# does not pause, and does not wait for what the rest of the machine writes.
 CONFINED = """
 for node in $(lsblk --noheadings --list --paths --output NAME); do
   case $node in "$1"|"$1"p*) ;; *) mount --bind /dev/null "$node";; esac
@@ -55,6 +55,7 @@ mkdir /mnt/partimag
 mount --bind "$2" /mnt/partimag
 mount -t tmpfs tmpfs /tmp
 mount --bind "$(which true)" "$(which sleep)"
+mount --bind "$(which true)" "$(which sync)"
 shift 2
 exec ocs-sr -or /mnt/partimag "$@"
 """
