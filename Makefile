@@ -52,7 +52,8 @@ test: setup ## Run all tests: unit, integration, molecule and the whole virtual 
 	pytest -q tests/unit tests/integration tests/e2e
 
 bench: setup ## Measure against FOG's and Clonezilla's own pipelines
-	python tests/bench/bench.py
+	scripts/install-packages bindep.txt bench
+	PYTHONPATH=var/collections python tests/bench/bench.py --document
 
 clean: ## Take the lab away and delete everything under var/
 	if test -d $(VENV); then $(MAKE) lab-down; fi

@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 from typing import Mapping, Protocol
 
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
@@ -24,6 +25,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import I
 LATEST = "latest"
 _TRIES = 3
 _TIMEOUT = 30
+_SYNC_TIMEOUT = 3600
 # Several machines may write to one share at the same time.
 _WRITER = uuid.uuid4().hex
 
@@ -105,7 +107,8 @@ class PathStore:
         try:
             for file, data in {**tables, "index.json": index.encode()}.items():
                 self.write(staging / file, data)
-            os.sync()  # the chunks must be on the disk before the index that names them
+            # The chunks must be on the disk before the index that names them.
+            run(["sync", "--file-system", str(self.root)], timeout=_SYNC_TIMEOUT)
             target.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(target)
         except OSError as error:

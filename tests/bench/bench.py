@@ -1,0 +1,232 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Measure the engine against the rivals' own pipelines, in one run, all in memory: C(make bench).
+
+Writes C(var/bench/bench.json); C(--document) makes docs/benchmarks.md of it. Ratios count: absolute figures drift with the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import master
+import network
+import pipelines
+from document import ratios, write
+from master import MIB, loop, partition_size, sh
+from pipelines import Bench
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULT = ROOT / "var/bench/bench.json"
+Measured = dict[str, list[float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=3072, help="MiB that the master uses")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each, in turn; medians are reported")
+    parser.add_argument("--scaling", type=int, nargs="*", default=[1024, 2048, 4096], help="other sizes, in MiB")
+    parser.add_argument("--document", action="store_true", help="write docs/benchmarks.md")
+    options = parser.parse_args()
+    if os.geteuid():
+        raise SystemExit("measuring needs root: loop devices, memory filesystems, network namespaces")
+    with tempfile.TemporaryDirectory(prefix="reimage-bench-") as name:
+        sh("mount", "-t", "tmpfs", "-o", "size=90%", "tmpfs", name)
+        try:
+            result = measure(Path(name), options.size * MIB, options.repeat)
+            result["scaling"] = [scale(Path(name), size * MIB) for size in options.scaling]
+        finally:
+            sh("umount", name)
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    for line in report(result):
+        print(line)
+    if options.document:
+        write(result, ROOT / "docs")
+
+
+def measure(folder: Path, used: int, repeat: int) -> dict[str, Any]:
+    """Measure everything at one size."""
+    lab = Lab(folder, used)
+    seconds: Measured = {}
+    for number in range(repeat):
+        for name, run in lab.runs().items():
+            seconds.setdefault(name, []).append(run())
+            print(f"{number + 1}/{repeat}  {name:32} {seconds[name][-1]:7.2f} s", flush=True)
+    result = {
+        "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()},
+        "used": lab.used,
+        "repeat": repeat,
+        "seconds": {name: statistics.median(values) for name, values in seconds.items()},
+        "spread": {name: [min(values), max(values)] for name, values in seconds.items()},
+        "stored": lab.stored,
+        "memory": lab.memory,
+        "link": lab.link,
+    }
+    lab.clear()
+    return result
+
+
+class Lab:
+    """Two versions of a master, a target, and their images in all formats, in one folder in memory."""
+
+    def __init__(self, folder: Path, used: int) -> None:
+        self.folder = folder
+        self.bench = Bench(folder, pipelines.compile_preload(folder))
+        self.disk, self.newer, self.target, self.store = (folder / name for name in ("old.raw", "new.raw", "target.raw", "store"))
+        self.older_store = folder / "older-store"
+        self.stored: dict[str, int] = {}
+        self.memory: dict[str, float] = {}
+        self.link: dict[str, float] = {}
+        self.fetched = 0.0
+        print(f"making a master of {used // MIB} MiB", flush=True)
+        master.make(self.disk, used)
+        sh("cp", "--sparse=always", self.disk, self.newer)
+        master.change(self.newer, 0.05)
+        self.size = partition_size(self.disk)
+        self.store.mkdir()
+        for version, disk in (("1", self.disk), ("2", self.newer)):
+            said = self.bench.ours("capture", str(self.store), disk, version)[1]
+            self.used = int(said["used"])
+            self.stored[f"ours {version}"] = int(said["stored"])
+            if version == "1":
+                sh("cp", "-al", self.store, self.older_store)
+        from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, read_index
+
+        # Of the rivals' copies all but the last sector is compared, which partclone leaves out.
+        extents = read_index(PathStore(self.store), "master", "1")[0].partitions[0].extents.pairs
+        self.extents = [(offset, length) for offset, length in extents if offset + length < self.size]
+        self.wanted = master.digest(self.disk, self.extents)
+        self._blank()
+
+    def runs(self) -> dict[str, Callable[[], float]]:
+        """Return what to measure, in the order to do it."""
+        return {
+            "capture: FOG, as shipped": lambda: self._capture(pipelines.FOG_CAPTURE, "fog.zst", sleeps=True),
+            "capture: FOG": lambda: self._capture(pipelines.FOG_CAPTURE, "fog.zst"),
+            "capture: Clonezilla zstd": lambda: self._capture(pipelines.CLONEZILLA_CAPTURE, "clonezilla.zst"),
+            "capture: Clonezilla gzip": lambda: self._capture(pipelines.CLONEZILLA_CAPTURE_GZIP, "clonezilla.gz"),
+            "capture: zstd of the partition": lambda: self._capture(pipelines.DD_CAPTURE, "dd.zst"),
+            "capture: ours": self._capture_ours,
+            "capture: ours, 5 % changed": self._capture_changed,
+            "restore: FOG, as shipped": lambda: self._restore(pipelines.FOG_RESTORE, "fog.zst", sleeps=True),
+            "restore: FOG": lambda: self._restore(pipelines.FOG_RESTORE, "fog.zst"),
+            "restore: Clonezilla zstd": lambda: self._restore(pipelines.CLONEZILLA_ZSTD, "clonezilla.zst"),
+            "restore: Clonezilla gzip": lambda: self._restore(pipelines.CLONEZILLA_GZIP, "clonezilla.gz"),
+            "restore: zstd | dd": lambda: self._restore(pipelines.DD_RESTORE, "dd.zst"),
+            "restore: ours": lambda: self._deploy("1", blank=True),
+            "restore: ours, one core": lambda: self._deploy("1", "taskset", "-c", "0", blank=True),
+            "restore: ours, 5 % changed": self._deploy_changed,
+            "restore: ours, nothing changed": lambda: self._deploy("1", unchanged=True),
+            "restore: ours, HTTP": lambda: self._over_http(""),
+            "restore: ours, HTTP at 1 Gbit/s": lambda: self._over_http("1gbit"),
+        }
+
+    def clear(self) -> None:
+        """Make room for the next size."""
+        for path in self.folder.iterdir():
+            sh("rm", "-rf", path)
+
+    def _blank(self) -> None:
+        self.target.unlink(missing_ok=True)
+        with self.target.open("wb") as file:
+            file.truncate(self.disk.stat().st_size)
+
+    def _capture(self, template: str, image: str, *, sleeps: bool = False) -> float:
+        (self.folder / image).unlink(missing_ok=True)
+        with loop(self.disk, size=self.size) as device:
+            seconds = self.bench.rival(template, device, image, sleeps=sleeps)
+        self.stored[image] = (self.folder / image).stat().st_size
+        return seconds
+
+    def _restore(self, template: str, image: str, *, sleeps: bool = False) -> float:
+        self._blank()
+        with loop(self.target, size=self.size) as device:
+            seconds = self.bench.rival(template, device, image, sleeps=sleeps)
+        self._check(image)
+        return seconds
+
+    def _capture_ours(self) -> float:
+        store = self.folder / "fresh"
+        store.mkdir()
+        seconds, said = self.bench.ours("capture", str(store), self.disk, "1")
+        self.memory["capture"] = max(said["memory"], self.memory.get("capture", 0))
+        sh("rm", "-rf", store)
+        return seconds
+
+    def _capture_changed(self) -> float:
+        """Into a store that has the older version only."""
+        store = self.folder / "fresh"
+        sh("cp", "-al", self.older_store, store)
+        seconds, said = self.bench.ours("capture", str(store), self.newer, "2")
+        self.stored["ours, 5 % changed"] = int(said["stored"])
+        sh("rm", "-rf", store)
+        return seconds
+
+    def _deploy(self, version: str, *prefix: str, store: str = "", blank: bool = False, unchanged: bool = False) -> float:
+        if blank:
+            self._blank()
+        seconds, said = self.bench.ours("deploy", store or str(self.store), self.target, version, *prefix)
+        self.memory["restore"] = max(said["memory"], self.memory.get("restore", 0))
+        if said["changed"] == unchanged:
+            raise SystemExit(f"a deploy said changed: {said['changed']}")
+        if version == "1":
+            self._check("ours")
+        self.fetched = said["fetched"] / said["stages"]["writing"]
+        return seconds
+
+    def _deploy_changed(self) -> float:
+        """Bring a target that holds the newer version back to the older one."""
+        self.bench.ours("deploy", str(self.store), self.target, "2")
+        return self._deploy("1")
+
+    def _over_http(self, rate: str) -> float:
+        with network.served(self.store, self.folder, rate) as (url, client):
+            seconds = self._deploy("1", *client, store=url, blank=True)
+        if rate:
+            # While it fetches and writes. A gigabit carries TCP segments of 1448 bytes in frames that tc counts as 1514.
+            self.link["share"] = self.fetched / (1e9 / 8 * 1448 / 1514)
+        return seconds
+
+    def _check(self, what: str) -> None:
+        if master.digest(self.target, self.extents) != self.wanted:
+            raise SystemExit(f"{what}: the target does not hold the master")
+
+
+def scale(folder: Path, used: int) -> dict[str, Any]:
+    """Measure the three kinds of deploy at another size."""
+    lab = Lab(folder, used)
+    runs = lab.runs()
+    names = ("capture: ours", "restore: FOG", "restore: ours", "restore: ours, 5 % changed", "restore: ours, nothing changed")
+    lab._capture(pipelines.FOG_CAPTURE, "fog.zst")
+    seconds = {name: min(runs[name]() for _number in range(2)) for name in names}
+    lab.clear()
+    return {"used": lab.used, "seconds": seconds, "memory": lab.memory}
+
+
+def processor() -> str:
+    """Return what the processor calls itself."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def report(result: dict[str, Any]) -> list[str]:
+    """Return lines for a terminal."""
+    used = result["used"] / MIB
+    lines = [f"{name:34} {seconds:7.2f} s {used / seconds:7.0f} MiB/s" for name, seconds in result["seconds"].items()]
+    lines += [f"{name}: {got:.1f} x, promised {wanted} x" for name, got, wanted in ratios(result)]
+    return [*lines, f"measured {time.strftime('%F %T')}, {used:.0f} MiB used, memory {result['memory']}, link {result['link']}"]
+
+
+if __name__ == "__main__":
+    main()
