@@ -10,7 +10,7 @@ import json
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
@@ -25,23 +25,26 @@ def mounted_root(disk: str, *, read_only: bool = False) -> Iterator[tuple[Path, 
     :param disk: A block device, or a raw disk file.
     :raises IdentityError: There is no Linux on the disk, or more than one.
     """
-    with tempfile.TemporaryDirectory(prefix="reimage-root-") as folder, _partitions(disk) as partitions:
-        roots = [partition for partition in partitions if _is_root(partition, Path(folder))]
+    with partitions(disk, FILESYSTEMS) as found:
+        roots = [partition for partition in found if _is_root(partition)]
         if len(roots) != 1:
-            found = ", ".join(roots) or "none"
             raise IdentityError(
-                f"disk {disk}: one partition must hold the root of a Linux system (etc/fstab, os-release); {found} does"
+                f"disk {disk}: one partition must hold the root of a Linux system (etc/fstab, os-release);"
+                f" {', '.join(roots) or 'none'} does"
             )
-        with _mounted(roots[0], Path(folder), "ro" if read_only else "rw"):
-            yield Path(folder), roots[0]
+        with mounted(roots[0], "ro" if read_only else "rw") as folder:
+            yield folder, roots[0]
 
 
 @contextmanager
-def _partitions(disk: str) -> Iterator[list[str]]:
-    """The partitions of a disk that may hold Linux, as devices."""
+def partitions(disk: str, filesystems: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the partitions of a disk that hold one of some filesystems, as devices.
+
+    :param filesystems: blkid's names.
+    """
     loop = ""
     if not Path(disk).is_block_device():
-        loop = run(["losetup", "--find", "--show", disk]).stdout.decode().strip()
+        loop = run(["losetup", "--find", "--show", "--sector-size", "512", disk]).stdout.decode().strip()
     device = loop or disk
     # Not every loop device scans for partitions, and a table that was just written may not have been seen yet.
     run(["partx", "--update", device], accept=(0, 1))
@@ -49,7 +52,7 @@ def _partitions(disk: str) -> Iterator[list[str]]:
     try:
         listed = json.loads(run(["lsblk", "--json", "--list", "--output", "PATH,TYPE", device]).stdout)["blockdevices"]
         paths = [row["path"] for row in listed if row["type"] == "part"]
-        yield [path for path in paths if _filesystem(path) in FILESYSTEMS]
+        yield [path for path in paths if _filesystem(path) in filesystems]
     finally:
         if loop:
             run(["partx", "--delete", loop], accept=(0, 1))
@@ -61,19 +64,21 @@ def _filesystem(partition: str) -> str:
     return run(["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", partition], accept=(0, 2)).stdout.decode().strip()
 
 
-def _is_root(partition: str, folder: Path) -> bool:
-    with _mounted(partition, folder, "ro"):
+def _is_root(partition: str) -> bool:
+    with mounted(partition, "ro") as folder:
         release = any((folder / place / "os-release").exists() for place in ("etc", "usr/lib"))
         return release and (folder / "etc/fstab").exists()
 
 
 @contextmanager
-def _mounted(partition: str, folder: Path, mode: str) -> Iterator[None]:
-    try:
-        run(["mount", "-o", f"{mode},nosuid,nodev,noexec", partition, str(folder)])
-    except CommandError as error:
-        raise IdentityError(f"{partition} cannot be mounted: {error}") from error
-    try:
-        yield
-    finally:
-        run(["umount", str(folder)])
+def mounted(partition: str, options: str, kind: str = "auto") -> Iterator[Path]:
+    """Mount a partition for a moment, and yield its folder."""
+    with tempfile.TemporaryDirectory(prefix="reimage-root-") as folder:
+        try:
+            run(["mount", "-t", kind, "-o", f"{options},nosuid,nodev,noexec", partition, folder])
+        except CommandError as error:
+            raise IdentityError(f"{partition} cannot be mounted: {error}") from error
+        try:
+            yield Path(folder)
+        finally:
+            run(["umount", folder])

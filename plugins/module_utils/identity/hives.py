@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Registry hives of a Windows that is not running.
+
+A hive is changed in a copy, which then takes the file's place byte by byte, so that the file keeps its owner and its rights. Each
+key that differs is written once, for every write of a single value would leave the hive larger.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence
+
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import DWORD, SZ, Change, Value, untext
+
+try:
+    import hivex
+except ImportError:
+    hivex = None
+
+# Where in Windows each root of the registry is; longest first.
+_FILES = (
+    (r"HKEY_LOCAL_MACHINE\SOFTWARE", "Windows/System32/config/SOFTWARE"),
+    (r"HKEY_LOCAL_MACHINE\SYSTEM", "Windows/System32/config/SYSTEM"),
+    (r"HKEY_LOCAL_MACHINE\SECURITY", "Windows/System32/config/SECURITY"),
+    (r"HKEY_LOCAL_MACHINE\SAM", "Windows/System32/config/SAM"),
+    (r"HKEY_LOCAL_MACHINE\COMPONENTS", "Windows/System32/config/COMPONENTS"),
+    (r"HKEY_USERS\.DEFAULT", "Windows/System32/config/DEFAULT"),
+    (r"HKEY_USERS\Default", "Users/Default/NTUSER.DAT"),
+)
+_SHORT = {"HKLM": "HKEY_LOCAL_MACHINE", "HKU": "HKEY_USERS", "HKCR": r"HKEY_LOCAL_MACHINE\SOFTWARE\Classes"}
+
+
+class Hive:
+    """One hive, opened for reading, or a copy of it for changing."""
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        if hivex is None:
+            raise IdentityError("the Python library hivex is not installed here: install python3-hivex")
+        self.path = path
+        with path.open("rb") as file:
+            head = file.read(12)
+        if head[:4] != b"regf":
+            raise IdentityError(f"{path}: this is not a registry hive")
+        if head[4:8] != head[8:12]:
+            raise IdentityError(
+                f"{path}: this hive is dirty: Windows did not finish writing it, and its logs would be lost. Start the master,"
+                " shut it down, and capture it again"
+            )
+        try:
+            self._hive: Any = hivex.Hivex(str(path), write=write)
+        except RuntimeError as error:
+            raise IdentityError(f"{path}: this registry hive is damaged: {error}") from error
+
+    def node(self, path: str) -> int | None:
+        """Return the node of a key, or None if there is none."""
+        node = self._hive.root()
+        for name in filter(None, path.split("\\")):
+            node = self._hive.node_get_child(node, name)
+            if node is None:
+                return None
+        return int(node)
+
+    def values(self, path: str) -> dict[str, Value] | None:
+        """Return all values of a key, or None if there is no such key."""
+        node = self.node(path)
+        if node is None:
+            return None
+        found = {}
+        for value in self._hive.node_values(node):
+            kind, data = self._hive.value_value(value)
+            found[str(self._hive.value_key(value))] = (int(kind), bytes(data))
+        return found
+
+    def get(self, path: str, name: str) -> Value | None:
+        """Return one value, whatever the case of its name, or None."""
+        for key, value in (self.values(path) or {}).items():
+            if key.lower() == name.lower():
+                return value
+        return None
+
+    def text(self, path: str, name: str) -> str:
+        """Return a string, empty if there is none."""
+        value = self.get(path, name)
+        return untext(value[1]) if value else ""
+
+    def number(self, path: str, name: str) -> int | None:
+        """Return a number of 32 bits, or None."""
+        value = self.get(path, name)
+        return int(struct.unpack("<I", value[1])[0]) if value and value[0] == DWORD and len(value[1]) == 4 else None
+
+    def children(self, path: str) -> list[str]:
+        """Return the names of the keys in a key."""
+        node = self.node(path)
+        return [] if node is None else [str(self._hive.node_name(child)) for child in self._hive.node_children(node)]
+
+    def apply(self, path: str, change: Change) -> None:
+        """Have a key be as it should, in memory; C(commit) writes it."""
+        node = self.node(path)
+        if change.delete:
+            if node is not None:
+                self._hive.node_delete_child(node)
+            return
+        wanted = merged(self.values(path) or {}, change.values)
+        if node is None:
+            node = self._make(path)
+        if wanted != self.values(path):
+            self._hive.node_set_values(node, [{"key": key, "t": kind, "value": data} for key, (kind, data) in wanted.items()])
+
+    def commit(self) -> None:
+        """Write what was changed to the file that was opened."""
+        self._hive.commit(None)
+
+    def _make(self, path: str) -> int:
+        node = self._hive.root()
+        for name in filter(None, path.split("\\")):
+            child = self._hive.node_get_child(node, name)
+            node = self._hive.node_add_child(node, name) if child is None else child
+        return int(node)
+
+
+def merged(before: Mapping[str, Value], wanted: Mapping[str, Value | None]) -> dict[str, Value]:
+    """Return values with others put over them. Names keep the case that they had."""
+    result = dict(before)
+    for name, value in wanted.items():
+        old = next((key for key in result if key.lower() == name.lower()), None)
+        if value is None:
+            result.pop(old or name, None)
+        else:
+            result[old or name] = value
+    return result
+
+
+def control_set(system: Hive) -> str:
+    """Return the control set that Windows will use, such as C(ControlSet001); offline there is no CurrentControlSet."""
+    current = system.number("Select", "Current")
+    if current is None:
+        raise IdentityError(f"{system.path}: the hive does not say which control set is the current one")
+    return f"ControlSet{current:03d}"
+
+
+def place(path: str) -> tuple[str, str]:
+    """Return the file of a hive, below the volume's root, and the path of a key in it.
+
+    :raises IdentityError: The key is in no hive that a Windows which is not running has.
+    """
+    root, _sep, rest = path.partition("\\")
+    full = "\\".join(filter(None, [_SHORT.get(root.upper(), root), rest]))
+    if full.upper().startswith("HKEY_CLASSES_ROOT"):
+        full = _SHORT["HKCR"] + full[len("HKEY_CLASSES_ROOT") :]
+    for start, file in _FILES:
+        if full.upper() == start.upper() or full.upper().startswith(start.upper() + "\\"):
+            return file, full[len(start) + 1 :]
+    known = ", ".join(start for start, _file in _FILES)
+    raise IdentityError(f"{path}: this key is in no hive of a Windows that is not running; there is: {known}")
+
+
+def replace(path: Path, changes: Sequence[tuple[str, Change]]) -> None:
+    """Change a hive: keys in it, with what is to be true of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, path.name)
+        copy.write_bytes(path.read_bytes())
+        hive = Hive(copy, write=True)
+        for key, change in changes:
+            hive.apply(key, change)
+        hive.commit()
+        data = copy.read_bytes()
+    with path.open("r+b") as file:
+        file.write(data)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def strings(hive: Hive, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the names and contents of the strings in a key."""
+    for name, (kind, data) in (hive.values(path) or {}).items():
+        if kind == SZ:
+            yield name, untext(data)

@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Give a Windows that is not running what makes its first boot unattended."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Dict, Optional
+
+from ansible_collections.reimage.lab.plugins.module_utils.identity import remoting, sysprep_inf, template, unattend
+from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, check_for
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import Change
+from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import COMPETITORS, Windows, inspect
+
+ANSWER_FILE = "Windows/Panther/unattend.xml"
+COMPLETE = "Windows/Setup/Scripts/SetupComplete.cmd"
+_BEGIN, _END = "rem reimage.lab: begin", "rem reimage.lab: end"
+_CLEAN = rf"""{_BEGIN}
+del /f /q C:\Windows\Panther\unattend.xml C:\Windows\Panther\Unattend\*.xml C:\Windows\System32\Sysprep\unattend.xml
+reg delete HKLM\SYSTEM\Setup /v UnattendFile /f
+{_END}"""
+_BLOCK = re.compile(rf"{re.escape(_BEGIN)}.*?{re.escape(_END)}\r?\n?", re.DOTALL)
+
+Files = Dict[str, Optional[bytes]]
+
+
+@dataclass
+class Injected:
+    """What was, or would be, done. I(files) are below the volume's root."""
+
+    changed: bool
+    windows: Windows
+    files: list[str] = field(default_factory=list)
+    before: str = ""
+    after: str = ""
+
+
+def inject(
+    volume: Volume, answers: Answers, template_text: str = "", *, require_generalized: bool = True, dry_run: bool = False
+) -> Injected:
+    """Write the answer file, remove what would compete with it, and have the first boot remove the secrets.
+
+    :param template_text: A user's own answer file, in which only the identity is set.
+    :raises IdentityError: Windows is not ready for it, or what is declared cannot be; nothing was written then.
+    """
+    windows = inspect(volume)
+    if require_generalized and not windows.generalized:
+        raise IdentityError("; ".join(windows.problems))
+    check_for(answers, windows.build)
+    wanted = _xp(answers, template_text) if windows.flavour == "sysprep_inf" else _vista(volume, answers, template_text, windows)
+    result = Injected(False, windows)
+    for name, data in wanted.items():
+        old = volume.read(name)
+        if old == data:
+            continue
+        result.files.append(name)
+        result.before += _masked(name, old, answers)
+        result.after += _masked(name, data, answers)
+    setup = [Change(r"HKLM\SYSTEM\Setup", values={"UnattendFile": None})] if windows.flavour == "unattend" else []
+    registry = merge(volume, setup, dry_run=True)
+    result.before, result.after = result.before + registry.before, result.after + registry.after
+    result.changed = bool(result.files or registry.hives)
+    if not dry_run:
+        merge(volume, setup)
+        for name in result.files:
+            data = wanted[name]
+            if data is None:
+                volume.remove(name)
+            else:
+                volume.write(name, data)
+    return result
+
+
+def _vista(volume: Volume, answers: Answers, template_text: str, windows: Windows) -> Files:
+    if template_text:
+        text = template.fill(template_text, "template", answers, windows.architecture)
+    else:
+        text = unattend.render(answers, windows.architecture)
+    files: Files = {name: None for folder, pattern in COMPETITORS for name in volume.match(folder, pattern)}
+    files[ANSWER_FILE] = text.encode("ascii")
+    script = "" if template_text else remoting.script(answers)
+    if script:
+        files[remoting.SCRIPT] = script.encode("ascii", errors="replace")
+    files[COMPLETE] = complete(volume.read(COMPLETE) or b"")
+    return files
+
+
+def _xp(answers: Answers, template_text: str) -> Files:
+    return {sysprep_inf.FILE: sysprep_inf.render(answers, template_text).encode("ascii")}
+
+
+def complete(existing: bytes) -> bytes:
+    """Return a SetupComplete.cmd that also deletes the secrets; what the image's own does stays."""
+    text = _BLOCK.sub("", existing.decode("cp437")).rstrip("\r\n")
+    lines = [*([text] if text else []), *_CLEAN.splitlines()]
+    return ("\r\n".join(line.rstrip("\r") for line in "\n".join(lines).split("\n")) + "\r\n").encode("cp437")
+
+
+def _masked(name: str, data: bytes | None, answers: Answers) -> str:
+    """Return a file for a diff, without secrets: those of now by their value, those of before by where they stand."""
+    if data is None:
+        return f"--- {name}: none\n"
+    text = data.decode("utf-8", errors="replace")
+    for secret in answers.secrets():
+        text = text.replace(secret, "********")
+    text = re.sub(r"(?s)(<(?:\w+:)?(Value|Password|AccountData|ProductKey)>)[^<]*", r"\1********", text)
+    text = re.sub(r"(?im)^(\s*(?:AdminPassword|DomainAdminPassword|ProductKey)\s*=).*", r"\1********", text)
+    return f"--- {name}\n{text}\n"

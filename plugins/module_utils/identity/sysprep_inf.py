@@ -1,0 +1,120 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""C(sysprep.inf), the answer file of Windows XP and Server 2003, in ASCII with CR and LF. Mini-setup deletes it after use.
+
+Source: Microsoft, Windows XP Service Pack 2 deployment tools, C(ref.chm).
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.time_zones import TIME_ZONES
+
+FILE = "Sysprep/sysprep.inf"
+DRIVERS = r"\Drivers"
+_SECTION = re.compile(r"\s*\[([^\]]+)\]\s*")
+
+
+def render(answers: Answers, template: str = "") -> str:
+    """Return the file: a whole one, or a user's own in which only what is declared is set.
+
+    :raises IdentityError: Something is declared that Windows XP does not have, or cannot be written in ASCII.
+    """
+    lines = template.replace("\r\n", "\n").rstrip("\n").split("\n") if template.strip() else []
+    for section, key, value in _declared(answers, own=not lines):
+        _set(lines, section, key, value)
+    text = "\r\n".join(lines) + "\r\n"
+    try:
+        text.encode("ascii")
+    except UnicodeEncodeError as error:
+        raise IdentityError(
+            f"sysprep.inf: {text[error.start : error.end]!r} cannot be written in ASCII, which Windows XP reads"
+        ) from error
+    return text
+
+
+def _declared(answers: Answers, *, own: bool) -> list[tuple[str, str, str]]:
+    if answers.join.offline_blob:
+        raise IdentityError("join: Windows XP cannot join a domain offline: use domain, username and password")
+    if answers.interfaces:
+        raise IdentityError("interfaces: Windows XP cannot be told addresses by MAC address in sysprep.inf: use a template")
+    found: list[tuple[str, str, str]] = []
+    if own:
+        found += [
+            ("Unattended", "OemSkipEula", "Yes"),
+            ("Unattended", "ExtendOemPartition", "1"),
+            ("GuiUnattended", "OEMSkipRegional", "1"),
+            ("GuiUnattended", "OemSkipWelcome", "1"),
+            ("Networking", "InstallDefaultComponents", "Yes"),
+        ]
+    if answers.drivers:
+        found.append(("Unattended", "OemPnPDriversPath", DRIVERS))
+    if answers.time_zone:
+        number = TIME_ZONES[answers.time_zone]
+        if number is None:
+            raise IdentityError(f"time_zone: Windows XP does not know {answers.time_zone!r}")
+        found.append(("GuiUnattended", "TimeZone", str(number)))
+    found += _accounts(answers)
+    found.append(("UserData", "ComputerName", answers.computer_name))
+    for key, value in (("FullName", answers.full_name), ("OrgName", answers.organization), ("ProductKey", answers.product_key)):
+        if value:
+            found.append(("UserData", key, _quoted(value)))
+    return [*found, *_join(answers), *_commands(answers)]
+
+
+def _accounts(answers: Answers) -> list[tuple[str, str, str]]:
+    """Windows XP takes the administrator's password only; other accounts are made by commands."""
+    admin = next((one for one in answers.accounts if one.name.lower() == "administrator"), None)
+    if not admin:
+        return []
+    found = [("GuiUnattended", "AdminPassword", _quoted(admin.password)), ("GuiUnattended", "EncryptedAdminPassword", "No")]
+    if answers.auto_logon.lower() == "administrator":
+        found += [("GuiUnattended", "AutoLogon", "Yes"), ("GuiUnattended", "AutoLogonCount", str(answers.auto_logon_count))]
+    return found
+
+
+def _join(answers: Answers) -> list[tuple[str, str, str]]:
+    join = answers.join
+    if join.workgroup:
+        return [("Identification", "JoinWorkgroup", _quoted(join.workgroup))]
+    if not join.domain:
+        return []
+    found = [
+        ("Identification", "JoinDomain", join.domain),
+        ("Identification", "DomainAdmin", _quoted(join.username)),
+        ("Identification", "DomainAdminPassword", _quoted(join.password)),
+    ]
+    return [*found, *([("Identification", "MachineObjectOU", _quoted(join.ou))] if join.ou else [])]
+
+
+def _commands(answers: Answers) -> list[tuple[str, str, str]]:
+    return [("GuiRunOnce", f"Command{number}", _quoted(command)) for number, command in enumerate(answers.first_logon_commands)]
+
+
+def _quoted(value: str) -> str:
+    if '"' in value:
+        raise IdentityError("sysprep.inf: a value with a quotation mark in it cannot be written")
+    return f'"{value}"'
+
+
+def _set(lines: list[str], section: str, key: str, value: str) -> None:
+    """Set one key in place, keeping its line's position; add it, or its section, if it is missing."""
+    current, end = "", None
+    for number, line in enumerate(lines):
+        found = _SECTION.fullmatch(line)
+        if found:
+            current = found[1].strip().lower()
+        elif current == section.lower() and line.split("=", 1)[0].strip().lower() == key.lower():
+            lines[number] = f"{key}={value}"
+            return
+        if current == section.lower() and line.strip():
+            end = number
+    if end is None:
+        lines += [*([""] if lines else []), f"[{section}]", f"{key}={value}"]
+    else:
+        lines.insert(end + 1, f"{key}={value}")

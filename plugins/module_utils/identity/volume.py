@@ -1,0 +1,143 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files of a Windows that is not running, whose names mean the same in any case.
+
+The volume is untrusted: a link in it, or a reparse point, is never followed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted, partitions
+
+CONFIG = "Windows/System32/config"
+_HIBERNATED = 14  # exit code of ntfs-3g.probe
+
+
+class Volume:
+    """A mounted Windows volume."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        if self.find(f"{CONFIG}/SYSTEM") is None:
+            raise IdentityError(f"{root}: this is not a Windows volume: it has no {CONFIG}/SYSTEM")
+
+    def find(self, name: str) -> Path | None:
+        """Return where a file or folder is, or None if there is none.
+
+        :raises IdentityError: Two names differ in their case only, or something on the way is a link or a reparse point.
+        """
+        path, missing = self._resolve(name)
+        return None if missing else path
+
+    def read(self, name: str) -> bytes | None:
+        """Return what a file holds, or None if there is none."""
+        path = self.find(name)
+        if path is None:
+            return None
+        if not path.is_file():
+            raise IdentityError(f"{path}: this should be a file")
+        return path.read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Have a file hold I(data), making folders as needed. An existing file keeps its rights."""
+        path, missing = self._resolve(name)
+        for part in missing[:-1]:
+            path /= part
+            path.mkdir()
+        if missing:
+            path /= missing[-1]
+        with path.open("r+b" if path.exists() else "xb") as file:
+            file.write(data)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
+
+    def remove(self, name: str) -> None:
+        """Have no file there."""
+        path = self.find(name)
+        if path:
+            path.unlink()
+
+    def match(self, folder: str, pattern: str) -> list[str]:
+        """Return the files in a folder whose names match, in any case, sorted."""
+        path = self.find(folder) if folder else self.root
+        if path is None or not path.is_dir():
+            return []
+        found = [item.name for item in path.iterdir() if Path(item.name.lower()).match(pattern.lower())]
+        return [f"{folder}/{name}".lstrip("/") for name in sorted(found)]
+
+    def _resolve(self, name: str) -> tuple[Path, list[str]]:
+        """Return how far a path exists, and the parts that do not."""
+        path = self.root
+        parts = [part for part in name.replace("\\", "/").split("/") if part]
+        if ".." in parts:
+            raise IdentityError(f"{name}: this path leads out of the volume")
+        for number, part in enumerate(parts):
+            found = [item for item in path.iterdir() if item.name.lower() == part.lower()] if path.is_dir() else []
+            if not found:
+                return path, parts[number:]
+            if len(found) > 1:
+                raise IdentityError(f"{path}: {' and '.join(sorted(item.name for item in found))} differ in their case only")
+            path = found[0]
+            if path.is_symlink():
+                # ntfs-3g shows all that it does not understand, such as files that CompactOS compressed, as a broken link.
+                raise IdentityError(f"{path}: this is a link or a reparse point, which is never followed")
+        return path, []
+
+
+@contextmanager
+def mounted_windows(disk: str, *, read_only: bool = False) -> Iterator[tuple[Path, str]]:
+    """Mount the one Windows volume of a disk, and yield its folder and its partition.
+
+    :param disk: A block device, or a raw disk file.
+    :raises IdentityError: There is no Windows on the disk, more than one, or it must not be written to.
+    """
+    with partitions(disk, ("ntfs",)) as found:
+        volumes = [partition for partition in found if _holds_windows(partition)]
+        if len(volumes) != 1:
+            raise IdentityError(f"disk {disk}: one partition must hold Windows; {', '.join(volumes) or 'none'} does")
+        if not read_only:
+            refuse_unsafe(volumes[0])
+        options = ["ro"] if read_only else ["rw", "windows_names"]
+        with mounted(volumes[0], ",".join(options), "ntfs-3g") as folder:
+            if not read_only and os.statvfs(folder).f_flag & os.ST_RDONLY:
+                raise IdentityError(f"{volumes[0]}: it could be mounted for reading only: Windows on it was not shut down")
+            yield folder, volumes[0]
+
+
+def health(partition: str) -> list[str]:
+    """Return what stands in the way of writing to an NTFS partition: C(hibernated), C(dirty)."""
+    found = []
+    if run(["ntfs-3g.probe", "--readwrite", partition], accept=range(256)).returncode == _HIBERNATED:
+        found.append("hibernated")
+    # The probe accepts a volume that waits for chkdsk; ntfsinfo does not.
+    if run(["ntfsinfo", "-m", partition], accept=(0, 1)).returncode:
+        found.append("dirty")
+    return found
+
+
+def refuse_unsafe(partition: str) -> None:
+    """Raise C(IdentityError) if an NTFS partition must not be written to."""
+    found = health(partition)
+    if "hibernated" in found:
+        raise IdentityError(f"{partition} holds a hibernated Windows: capture a master that was shut down (powercfg /h off)")
+    if found:
+        raise IdentityError(f"{partition} is dirty: let chkdsk finish on the master, shut it down, and capture it again")
+
+
+def _holds_windows(partition: str) -> bool:
+    with mounted(partition, "ro", "ntfs-3g") as folder:
+        try:
+            Volume(folder)
+        except IdentityError:
+            return False
+        return True
