@@ -4,7 +4,7 @@
 
 """Measure the engine against the rivals' own pipelines, in one run, all in memory: C(make bench).
 
-Writes C(var/bench/bench.json); C(--document) makes docs/benchmarks.md of it. Ratios count: absolute figures drift with the machine.
+Writes C(var/bench/bench.json); C(--document) makes docs/benchmarks.md of it. Ratios count: figures drift with the machine.
 """
 
 from __future__ import annotations

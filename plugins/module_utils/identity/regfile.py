@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
@@ -34,6 +35,14 @@ class Change:
     key: str
     delete: bool = False
     values: Values = field(default_factory=dict)
+
+
+def read(path: Path) -> list[Change]:
+    """Read a C(.reg) file from where it is."""
+    try:
+        return parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise IdentityError(f"{path}: {error.strerror}") from error
 
 
 def parse(data: bytes, name: str) -> list[Change]:

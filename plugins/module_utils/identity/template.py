@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import difflib
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.unattend import (
+    DEPLOYMENT,
     JOIN,
+    LANGUAGE,
+    NETWORK,
     NS,
     PASSES,
     SHELL,
     component,
+    identify,
     put,
     serialize,
 )
@@ -34,6 +39,14 @@ _KNOWN = {
     DEPLOYMENT: "ExtendOSPartition Generalize Reseal RunAsynchronous RunSynchronous",
     NETWORK: "IcmpRedirectsEnabled Interfaces",
 }
+
+
+def load(path: str) -> str:
+    """Return the text of a user's answer file."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise IdentityError(f"template {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from error
 
 
 def fill(text: str, name: str, answers: Answers, architecture: str) -> str:

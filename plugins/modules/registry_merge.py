@@ -1,0 +1,142 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: registry_merge
+short_description: Change the registry of a Windows that is not running
+version_added: 0.1.0
+description:
+  - Merges registry files, as regedit exports them, and declared keys into the hives of a Windows on a disk.
+  - C(HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet), which does not exist in a Windows that is not running, means the control set
+    that Windows will use.
+  - A hive is written once, and only if something in it differs. If one change cannot be, nothing is written.
+author: The reimage.lab authors (@reimage-lab)
+extends_documentation_fragment: [reimage.lab.attributes]
+attributes:
+  diff_mode:
+    support: full
+options:
+  path:
+    description: The root of a mounted Windows volume.
+    type: path
+  disk:
+    description: The disk, a device or a raw disk file. The one partition that holds Windows is found on it.
+    type: path
+  files:
+    description:
+      - Registry files on the machine where this runs, in UTF-16 or UTF-8, in the order in which they are merged.
+      - C(HKEY_CURRENT_USER) is refused, for nobody is logged on; C(HKEY_USERS\Default) is the profile that new accounts get.
+    type: list
+    elements: path
+    default: []
+  keys:
+    description: What is to be true of keys and values. They are merged after O(files).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The key, such as V(HKLM\\SOFTWARE\\Policies\\Example).
+        type: str
+        required: true
+      name:
+        description: Name of the value; V("") for the key's default value. Without it, it is about the key itself.
+        type: str
+      data:
+        description: The data; a list for O(keys[].type=multi), hexadecimal digits for O(keys[].type=binary).
+        type: raw
+      type:
+        description: Type of the value.
+        type: str
+        choices: [none, string, expand, binary, dword, multi, qword]
+        default: string
+      state:
+        description: Whether it is to be there.
+        type: str
+        choices: [present, absent]
+        default: present
+"""
+
+EXAMPLES = r"""
+- name: Settings of this room
+  reimage.lab.registry_merge:
+    disk: /dev/nvme0n1
+    files: [/run/reimage/room.reg]
+    keys:
+      - path: HKLM\SYSTEM\CurrentControlSet\Control\BitLocker
+        name: PreventDeviceEncryption
+        type: dword
+        data: 1
+      - path: HKLM\SOFTWARE\Vendor\Updater
+        state: absent
+"""
+
+RETURN = r"""
+hives:
+  description: The hives that were changed, below the root of the volume.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import Change, declared, read
+from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    options = module.params
+    changes = [change for file in options["files"] for change in read(Path(file))]
+    changes += [declared({key: value for key, value in item.items() if value is not None}) for item in options["keys"]]
+    if options["path"]:
+        return apply(module, Path(options["path"]), changes)
+    with mounted_windows(options["disk"], read_only=module.check_mode) as (folder, _partition):
+        return apply(module, folder, changes)
+
+
+def apply(module: AnsibleModule, folder: Path, changes: list[Change]) -> dict[str, Any]:
+    merged = merge(Volume(folder), changes, dry_run=module.check_mode)
+    return {
+        "changed": bool(merged.hives),
+        "hives": merged.hives,
+        "diff": {"before": merged.before, "after": merged.after},
+    }
+
+
+def main() -> None:
+    key = {
+        "path": {"type": "str", "required": True},
+        "name": {"type": "str"},
+        "data": {"type": "raw"},
+        "type": {
+            "type": "str",
+            "choices": ["none", "string", "expand", "binary", "dword", "multi", "qword"],
+            "default": "string",
+        },
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path"},
+            "disk": {"type": "path"},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "keys": {"type": "list", "elements": "dict", "options": key, "default": [], "no_log": False},
+        },
+        mutually_exclusive=[("disk", "path")],
+        required_one_of=[("disk", "path")],
+        supports_check_mode=True,
+    )
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()

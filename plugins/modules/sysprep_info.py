@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sysprep_info
+short_description: Say what a Windows that is not running is, and whether it is ready to become many machines
+version_added: 0.1.0
+description:
+  - Reads the registry and the files of a Windows on a disk. Nothing is written.
+  - A Windows is generalized if all four marks of it are there. One of them alone is also true of ordinary systems.
+author: The reimage.lab authors (@reimage-lab)
+extends_documentation_fragment: [reimage.lab.attributes]
+options:
+  path:
+    description: The root of a mounted Windows volume.
+    type: path
+  disk:
+    description: The disk, a device or a raw disk file. The one partition that holds Windows is found on it.
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: Look at the master
+  reimage.lab.sysprep_info:
+    disk: /dev/nvme0n1
+  register: master
+  failed_when: master.windows.problems | length > 0
+"""
+
+RETURN = r"""
+windows:
+  description: The Windows that was found.
+  returned: success
+  type: dict
+  contains:
+    build:
+      description: Build of Windows, such as V(22631).
+      type: int
+    edition:
+      description: Edition, such as V(Professional).
+      type: str
+    product:
+      description: Name of the product. Windows 11 calls itself Windows 10 here; the build tells them apart.
+      type: str
+    architecture:
+      description: One of V(amd64), V(x86), V(arm64).
+      type: str
+    language:
+      description: Language that it was installed in.
+      type: str
+    control_set:
+      description: The current control set, such as V(ControlSet001).
+      type: str
+    flavour:
+      description: How it takes its identity, V(unattend) or V(sysprep_inf).
+      type: str
+    generalized:
+      description: Whether all marks of a generalized Windows are there.
+      type: bool
+    markers:
+      description: Each mark, and whether it is there.
+      type: dict
+    stale_answer_files:
+      description: Answer files that Windows would take before or beside the one that M(reimage.lab.sysprep_inject) writes.
+      type: list
+      elements: str
+    problems:
+      description: What should be put right on the master, in sentences.
+      type: list
+      elements: str
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, health, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    options = module.params
+    if options["path"]:
+        return describe(Path(options["path"]), "")
+    with mounted_windows(options["disk"], read_only=True) as (folder, partition):
+        return describe(folder, partition)
+
+
+def describe(folder: Path, partition: str) -> dict[str, Any]:
+    found = inspect(Volume(folder))
+    windows = {**asdict(found), "flavour": found.flavour}
+    states = health(partition) if partition else []
+    windows["problems"] += [f"its volume is {state}: start Windows and shut it down" for state in states]
+    return {"changed": False, "windows": windows}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"path": {"type": "path"}, "disk": {"type": "path"}},
+        mutually_exclusive=[("disk", "path")],
+        required_one_of=[("disk", "path")],
+        supports_check_mode=True,
+    )
+    run_module(module, work)
+
+
+if __name__ == "__main__":
+    main()
