@@ -11,14 +11,13 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import lru_cache
 from itertools import chain
 from typing import Iterator, Sequence, Tuple
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, blake3, sha256
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_id
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
@@ -27,7 +26,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import ea
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 Item = Tuple[Region, int]
-_ZEROS = bytes(CHUNK_SIZE)
 
 
 @dataclass
@@ -122,7 +120,7 @@ class _Writer:
         start = number * CHUNK_SIZE
         length = min(CHUNK_SIZE, region.size - start)
         used = list(region.extents.within(start, start + length))
-        data = self._device.read_used(start, length, region.extents, region.start) if used else memoryview(_ZEROS)[:length]
+        data = self._device.read_used(start, length, region.extents, region.start) if used else ZEROS[:length]
         identifier = sha256(data) if used else zeros_id(length)
         at = slice(32 * number, 32 * (number + 1))
         self._ids[region.number][at] = identifier
@@ -136,7 +134,7 @@ class _Writer:
             self._keep(identifier, data)
         self._meter.add(sum(count for _offset, count in used))
 
-    def _keep(self, identifier: bytes, data: bytearray | memoryview) -> None:
+    def _keep(self, identifier: bytes, data: memoryview) -> None:
         size = self._store.claim_chunk(identifier)
         new = size == 0
         if new:
@@ -147,9 +145,3 @@ class _Writer:
             self.stored[identifier] = size
             self.chunks_new += new
             self.bytes_new += size if new else 0
-
-
-@lru_cache(maxsize=4)
-def zeros_id(length: int) -> bytes:
-    """Return the id of a chunk of free space."""
-    return sha256(memoryview(_ZEROS)[:length])

@@ -18,7 +18,12 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import C
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, DirectReader, loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, Digest, blake3, sha256
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import (
+    HAS_BLAKE3,
+    Digest,
+    blake3,
+    sha256,
+)
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import AUTO, Layout, Place, moved, plan
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.longer import longer, shrink

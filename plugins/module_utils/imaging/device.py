@@ -10,11 +10,13 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents
 
@@ -46,15 +48,13 @@ class Device:
     def __exit__(self, *_unused: object) -> None:
         os.close(self._file)
 
-    def read_used(self, start: int, length: int, extents: Extents, base: int) -> bytearray:
-        """Return I(length) bytes of a region, zeros where it is free.
+    def read_used(self, start: int, length: int, extents: Extents, base: int) -> memoryview:
+        """Return I(length) bytes of a region, zeros where it is free; good until this thread reads again.
 
         :param start: Where in the region to begin.
         :param base: Where in the disk the region begins.
         """
-        buffer = bytearray(length)
-        _fill(self._file, memoryview(buffer), start, extents, base)
-        return buffer
+        return _fill(self._file, start, length, extents, base)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of I(data)."""
@@ -119,23 +119,39 @@ class DirectReader:
     def __exit__(self, *_unused: object) -> None:
         os.close(self._file)
 
-    def read_used(self, start: int, length: int, extents: Extents, base: int) -> mmap.mmap:
-        """Like C(Device.read_used), into memory aligned for the disk."""
-        buffer = mmap.mmap(-1, length)
-        with memoryview(buffer) as view:
-            _fill(self._file, view, start, extents, base)
-        return buffer
+    def read_used(self, start: int, length: int, extents: Extents, base: int) -> memoryview:
+        """Like C(Device.read_used)."""
+        return _fill(self._file, start, length, extents, base)
 
 
-def _fill(file: int, view: memoryview, start: int, extents: Extents, base: int) -> None:
-    """Read what is used of one window of a region; see C(Device.read_used)."""
-    for offset, count in extents.within(start, start + len(view)):
+class _Buffer(threading.local):
+    """Memory of each thread's own, aligned for reading past the page cache.
+
+    Made once: threads that get fresh memory for every chunk wait for each other in the kernel.
+    """
+
+    def __init__(self) -> None:
+        self.view = memoryview(mmap.mmap(-1, CHUNK_SIZE))
+
+
+_buffer = _Buffer()
+
+
+def _fill(file: int, start: int, length: int, extents: Extents, base: int) -> memoryview:
+    """Read what is used of one window of a region of at most a chunk."""
+    view = _buffer.view[:length]
+    done = 0
+    for offset, count in extents.within(start, start + length):
         at, end = offset - start, offset - start + count
+        view[done:at] = bytes(at - done)
         while at < end:
             got = os.preadv(file, [view[at:end]], base + start + at)
             if not got:
                 raise ImagingError(f"the disk ended at byte {base + start + at}, where {end - at} bytes more were expected")
             at += got
+        done = end
+    view[done:] = bytes(length - done)
+    return view
 
 
 @contextmanager

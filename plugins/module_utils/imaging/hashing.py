@@ -11,7 +11,10 @@ hashing it; without the library everything works, only slower.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Callable, Union
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 
 if TYPE_CHECKING:
     import mmap
@@ -36,4 +39,11 @@ def blake3(data: Buffer) -> bytes:
     return _library.blake3(data).digest()
 
 
+@lru_cache(maxsize=16)
+def zeros_id(length: int) -> bytes:
+    """Return the id of a chunk of zeros, such as one of free space."""
+    return sha256(ZEROS[:length])
+
+
+ZEROS = memoryview(bytes(CHUNK_SIZE))
 Digest = Callable[["Buffer"], bytes]
