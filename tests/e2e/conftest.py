@@ -45,6 +45,17 @@ def demo() -> Iterator[str]:
         yield result.stdout
     finally:
         _run([*lab, "virtual_lab_state=absent"], PLAY_TIMEOUT)
+        _assert_nothing_is_left()
+
+
+def _assert_nothing_is_left() -> None:
+    """No namespace, no machine and no PC of the lab, also after a failure."""
+    processes = [
+        path.read_bytes().replace(b"\0", b" ").decode() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+    ]
+    left = [line for line in processes if str(ROOT / "var/lab") in line]
+    namespaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert (left, namespaces) == ([], "")
 
 
 @pytest.fixture

@@ -40,6 +40,18 @@ def fields(recap: str, name: str) -> dict[str, int]:
     return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
 
 
+def stop(name: str) -> None:
+    """Pull the plug of a PC."""
+    words = ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", f"root=var/lab name={name} state=stopped"]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=120)
+
+
+def root_partition(disk: Path) -> dict[str, int]:
+    """Return start and size, in sectors, of the largest partition."""
+    table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)
+    return max(table["partitiontable"]["partitions"], key=lambda partition: partition["size"])  # type: ignore[no-any-return]
+
+
 def test_every_machine_walked_all_states_in_order(demo: str) -> None:
     found = records()
     for name in PCS:
@@ -77,16 +89,9 @@ def test_terminal_shows_progress_and_a_table(demo: str) -> None:
 @pytest.mark.parametrize("name", PCS)
 def test_disk_holds_its_identity_and_a_clean_filesystem(demo: str, play: Play, name: str) -> None:
     """Read with e2fsck and debugfs from its disk, while production is switched off as if its plug had been pulled."""
-    subprocess.run(
-        ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", f"root=var/lab name={name} state=stopped"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    stop(name)
     disk = ROOT / f"var/lab/pcs/{name}.raw"
-    table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)
-    root = max(table["partitiontable"]["partitions"], key=lambda partition: partition["size"])
+    root = root_partition(disk)
     attach = ["losetup", "--find", "--show", "--sector-size=512", f"--offset={root['start'] * 512}", disk]
     loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
     try:
@@ -121,17 +126,25 @@ class TestBadInput:
         self.refused(play("reimage-lab.yml", "target=lab_pcs", "reimage_root=/nowhere"), "/nowhere")
 
 
+def test_repair_writes_what_was_damaged_and_little_else(play: Play) -> None:
+    disk = ROOT / "var/lab/pcs/pc-01.raw"
+    stop("pc-01")
+    root = root_partition(disk)
+    with disk.open("r+b") as file:
+        file.seek(root["start"] * 512 + (40 << 20))
+        file.write(b"\xff" * (2 << 20))
+    result = play("reimage.lab.repair", "target=pc-01")
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert records()["pc-01"]["state"] == "done"
+    work = json.loads((ROOT / "var/report/report.json").read_text())["runs"][0]["machines"][0]["work"]
+    assert 0 < work["bytes_written"] < work["bytes_used"] / 2
+
+
 def test_machine_that_never_checks_in_is_named_with_what_was_awaited(play: Play, tmp_path: Path) -> None:
     """The power tasks do nothing, so the armed machine stays off."""
     nothing = tmp_path / "power_nothing.yml"
     nothing.write_text("---\n- name: Do nothing\n  ansible.builtin.meta: noop\n")
-    subprocess.run(
-        ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", "root=var/lab name=pc-01 state=stopped"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    stop("pc-01")
     result = play(
         "reimage-lab.yml",
         "target=pc-01",

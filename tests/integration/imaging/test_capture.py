@@ -80,6 +80,12 @@ class TestRefusals:
         with pytest.raises(ImagingError, match="no partition table"):
             capture(store, str(blank(tmp_path / "empty.raw", 8)), "lab", "1")
 
+    def test_disk_that_was_cut_short(self, store: PathStore, windows: Path) -> None:
+        with windows.open("r+b") as file:
+            file.truncate(43 * MIB)
+        with pytest.raises(ImagingError, match="damaged, or the disk was cut short"):
+            capture(store, str(windows), "lab", "1")
+
 
 def bitlocker_header() -> bytes:
     """What blkid takes for BitLocker: the signature, and where the metadata begins."""
@@ -108,6 +114,38 @@ def test_swap_is_recreated_with_its_uuid_and_label_from_its_header_alone(store: 
         said = [sh("blkid", "-p", "-o", "export", device).splitlines()[1:] for device in (one, other)]
     assert said[0] == said[1]
     assert b"LABEL=sleepy" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("make_filesystem", "check"),
+    [
+        (["mkfs.vfat", "-F", "16"], ["fsck.vfat", "-n"]),
+        (["mkfs.vfat", "-F", "32"], ["fsck.vfat", "-n"]),
+        (["mkfs.exfat"], ["fsck.exfat", "-n"]),
+        (["mkfs.ext2", "-q"], ["e2fsck", "-fn"]),
+        (["mkfs.ext3", "-q"], ["e2fsck", "-fn"]),
+    ],
+    ids=lambda words: words[-1],
+)
+def test_every_kind_of_filesystem_arrives_whole_and_small(
+    store: PathStore, tmp_path: Path, make_filesystem: list[str], check: list[str]
+) -> None:
+    disk = make(tmp_path / "m.raw", 84, [("ext4", "root", 80, DATA)])
+    with partition(disk, 1) as device:
+        Path(device).write_bytes(os.urandom(80 * MIB))
+        sh(*make_filesystem, device)
+        if "vfat" in make_filesystem[0]:
+            (tmp_path / "file").write_bytes(contents(3 * MIB, "fat"))
+            sh("mcopy", "-i", device, tmp_path / "file", "::")
+    captured = capture(store, str(disk), "lab", "1")
+    assert used(captured, 1) < 20 * MIB
+    target = blank(tmp_path / "pc.raw", 84)
+    deploy(store, captured.index, str(target))
+    with partition(target, 1) as device:
+        sh(*check, device)
+        if "vfat" in make_filesystem[0]:
+            sh("mcopy", "-i", device, "::file", tmp_path / "back")
+            sh("cmp", tmp_path / "file", tmp_path / "back")
 
 
 def test_partitions_that_nobody_knows_are_taken_whole(store: PathStore, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Iterator
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import HttpStore, PathStore, chunk_path, read_index
 
@@ -157,6 +158,23 @@ class TestRefusals:
             assert file.read(34 * 512) == bytes(34 * 512)
         assert deploy(captured[0], index, str(target)).changed
         assert b"No problems found" in sh("sgdisk", "--verify", target)
+
+    def test_disk_that_does_not_keep_what_it_was_given_is_found_out(
+        self, captured: Store, target: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written = Device.write
+
+        def write(self: Device, offset: int, data: bytes) -> None:
+            written(self, offset, data)
+            if len(data) == MIB:
+                written(self, offset + 4711, b"\0" if data[4711] else b"\1")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Device, "write", write)
+            with pytest.raises(ImagingError, match="does not hold what was written to it: partition"):
+                deploy(captured[0], captured[1].index, str(target))
+        with target.open("rb") as file:
+            assert file.read(34 * 512) == bytes(34 * 512)
 
     def test_damaged_table_is_named_before_anything_is_written(self, captured: Store, target: Path, tmp_path: Path) -> None:
         store = self.damaged(captured, tmp_path)
