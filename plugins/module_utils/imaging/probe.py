@@ -55,7 +55,7 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
         raise ImagingError(f"disk {device.path}: the partition table is empty")
     if any(partition["type"] == "ee" for partition in partitions):
         raise ImagingError(
-            f"disk {device.path}: its GUID partition table is damaged, or the disk was cut short: mend it with gdisk on the master"
+            f"disk {device.path}: its GUID partition table is damaged, or the disk was cut short: mend it with gdisk"
         )
     sector = device.sector_size
     first = min(partition["start"] for partition in partitions) * sector
