@@ -13,6 +13,7 @@ from typing import Dict, Optional
 from ansible_collections.reimage.lab.plugins.module_utils.identity import remoting, sysprep_inf, template, unattend
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, check_for
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.offline_join import check_blob
 from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import Change
 from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume
@@ -53,6 +54,8 @@ def inject(
     if require_generalized and not windows.generalized:
         raise IdentityError("; ".join(windows.problems))
     check_for(answers, windows.build)
+    if answers.join.offline_blob:
+        check_blob(answers.join.offline_blob, answers.computer_name)
     wanted = _xp(answers, template_text) if windows.flavour == "sysprep_inf" else _vista(volume, answers, template_text, windows)
     result = Injected(False, windows)
     for name, data in wanted.items():

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import subprocess
 from pathlib import Path
@@ -220,10 +221,14 @@ class TestInject:
         with pytest.raises(IdentityError, match="reparse point"):
             inject(Volume(tree), answers())
 
-    def test_blob_of_an_offline_join(self, tree: Path) -> None:
-        inject(Volume(tree), answers(join={"offline_blob": "ARAIAMzMzMy4AgAA"}))
+    def test_blob_of_an_offline_join_must_be_this_machines(self, tree: Path) -> None:
+        """A blob that Samba made is tested in test_offline_join.py; here its name is what counts."""
+        blob = base64.b64encode("x\0PC-0042\0lab.test\0".encode("utf-16-le")).decode()
+        inject(Volume(tree), answers(join={"offline_blob": blob}))
         path = at("specialize", "UnattendedJoin", "Identification", "Provisioning", "AccountData")
-        assert xpath(tree / "Windows/Panther/unattend.xml", path) == "ARAIAMzMzMy4AgAA"
+        assert xpath(tree / "Windows/Panther/unattend.xml", path) == blob
+        with pytest.raises(IdentityError, match="another machine than PC-0043"):
+            inject(Volume(tree), answers(computer_name="PC-0043", join={"offline_blob": blob}))
 
 
 class TestTemplate:
