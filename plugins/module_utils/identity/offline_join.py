@@ -87,7 +87,7 @@ def _provision(domain: Domain, computer_name: str) -> str:
     with tempfile.TemporaryDirectory(prefix="reimage-join-") as folder:
         configuration, account, saved = (Path(folder, name) for name in ("smb.conf", "account", "blob"))
         configuration.write_text(
-            f"[global]\nrealm = {domain.name.upper()}\nworkgroup = {short}\nsecurity = ads\n"
+            f"[global]\nrealm = {domain.name.upper()}\nworkgroup = {short}\nsecurity = ads\nnetbios name = {computer_name}\n"
             f"private dir = {folder}\nlock directory = {folder}\nstate directory = {folder}\ncache directory = {folder}\n",
             encoding="utf-8",
         )
