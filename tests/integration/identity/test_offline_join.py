@@ -52,7 +52,7 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        _wait_for_logon(folder)
+        _wait_for_accounts(folder)
         yield folder
     finally:
         if server:
@@ -64,13 +64,22 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         resolver.rmdir()
 
 
-def _wait_for_logon(folder: Path) -> None:
-    words = inside("smbclient", "-L", "//dc1.lab.test", "-U", f"Administrator%{PASSWORD}")
+def _wait_for_accounts(folder: Path) -> None:
+    """Wait until the domain makes accounts, which takes some seconds longer than that it accepts a logon."""
+    configuration = folder / "client.conf"
+    domain = "realm = LAB.TEST\nworkgroup = LAB\nsecurity = ads\n"
+    configuration.write_text(f"[global]\n{domain}private dir = {folder}\nnetbios name = READY\n")
+    words = ["net", "-s", configuration, "-U", f"Administrator%{PASSWORD}", "offlinejoin", "provision", "domain=lab.test"]
+    said = ""
     for _attempt in range(60):
-        if subprocess.run(words, capture_output=True, check=False).returncode == 0:
+        done = subprocess.run(
+            inside(*words, "machine_name=READY", f"savefile={folder / 'ready'}"), capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
             return
+        said = done.stdout + done.stderr
         time.sleep(1)
-    pytest.fail("the domain controller did not accept a logon within 60 s")
+    pytest.fail(f"the domain controller did not make an account within 60 s: {said}")
 
 
 @pytest.fixture
