@@ -29,12 +29,9 @@ def render(answers: Answers, template: str = "") -> str:
     for section, key, value in _declared(answers, own=not lines):
         _set(lines, section, key, value)
     text = "\r\n".join(lines) + "\r\n"
-    try:
-        text.encode("ascii")
-    except UnicodeEncodeError as error:
-        raise IdentityError(
-            f"sysprep.inf: {text[error.start : error.end]!r} cannot be written in ASCII, which Windows XP reads"
-        ) from error
+    strange = "".join(sorted({letter for letter in text if not letter.isascii()}))
+    if strange:
+        raise IdentityError(f"sysprep.inf: {strange!r} cannot be written in ASCII, which is all that Windows XP reads")
     return text
 
 

@@ -10,7 +10,7 @@ Source: casync's C(caformat.h); checked with C(casync extract).
 from __future__ import annotations
 
 import struct
-from typing import Sequence, overload
+from typing import Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
@@ -24,7 +24,7 @@ _ITEM = struct.Struct("<Q32s")
 _TAIL_ITEM = struct.Struct("<5Q")
 
 
-class Ids(Sequence[bytes]):
+class Ids:
     """Digests of 32 bytes, left in the file that they came in: a list of a terabyte's would take ten times the memory.
 
     :param data: Where they are: the first at byte I(first), another every I(step) bytes, I(count) in all.
@@ -39,20 +39,17 @@ class Ids(Sequence[bytes]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, number: int) -> bytes: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[bytes]: ...
-    def __getitem__(self, number: int | slice) -> bytes | list[bytes]:
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(self._count))]
+    def __getitem__(self, number: int) -> bytes:
         if not 0 <= number < self._count:
             raise IndexError(number)
         at = self._first + number * self._step
         return bytes(self._data[at : at + 32])
 
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.__getitem__, range(self._count))
 
-def encode(ids: Sequence[bytes], size: int) -> bytes:
+
+def encode(ids: Sequence[bytes] | Ids, size: int) -> bytes:
     """Return the C(.caibx) of a region.
 
     :param ids: The 32-byte ids of its chunks, in order.

@@ -110,8 +110,7 @@ def _places(index: Index, device: Device, table: Table, regions: list[Region], k
     # A disk of the master's size gets exactly the master's layout, with the free space that it left.
     spare = 0 if behind else max(0, table.usable_end(index.disk_size) - end)
     shift = _shift(limit - end, spare, grow)
-    if shift < 0 or (shift and stretch):
-        stretch = _checked(index, device, table, stretch, shift, end)
+    _refuse_too_small(index, device, table, stretch, shift, end)
     places = []
     for region in regions:
         moved = stretch is not None and region.start > stretch.start and not (behind and region.start > min(behind))
@@ -132,16 +131,13 @@ def _shift(room: int, spare: int, grow: str) -> int:
     return 0 if grow == NONE or room <= spare else (room - spare) // _MIB * _MIB
 
 
-def _checked(index: Index, device: Device, table: Table, stretch: Region | None, shift: int, end: int) -> Region:
-    """Return the partition to shrink or grow, if that can be."""
+def _refuse_too_small(index: Index, device: Device, table: Table, stretch: Region | None, shift: int, end: int) -> None:
     if shift < 0:
         least = end - (stretch.size - stretch.size_min if stretch and stretch.size_min else 0)
         if stretch is None or not stretch.size_min or stretch.size + shift < stretch.size_min:
             raise ImagingError(
                 f"{device.path} is too small: {index.image} needs {table.smallest_disk(least)} bytes, and it has {device.size}"
             )
-    assert stretch is not None  # noqa: S101  _shift is not positive without one, and a negative one was refused
-    return stretch
 
 
 def _stretching(index: Index, regions: list[Region], grow: str) -> Region | None:

@@ -94,10 +94,10 @@ def make_tree(
     command = r"oobe\windeploy.exe" if vista else "setup -newsetup -mini"
     sets = {
         rf"ControlSet{number:03d}\Control\Session Manager\Environment": {"PROCESSOR_ARCHITECTURE": architecture}
-        for number in {1, current}
+        for number in sorted({1, current})
     }
     languages: dict[str, Values] = {
-        rf"ControlSet{number:03d}\Control\Nls\Language": {"InstallLanguage": "0407"} for number in {1, current}
+        rf"ControlSet{number:03d}\Control\Nls\Language": {"InstallLanguage": "0407"} for number in sorted({1, current})
     }
     make_hive(
         config / "SYSTEM",

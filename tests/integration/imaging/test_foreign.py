@@ -146,7 +146,7 @@ def clonezilla(loop: str, folder: Path, *options: str) -> None:
 
 SAVE = ("-q2", "-j2", "-sfsck", "-sc")
 RESTORE = ("-j2", "-scr")
-Runs = Dict[str, "Future[Path]"]
+Runs = Dict[str, Future[Path]]
 
 
 @pytest.fixture(scope="module")

@@ -181,13 +181,12 @@ class SplitWriter:
     def _put(self, packed: bytes) -> None:
         view = memoryview(packed)
         while view:
-            if not self._room:
+            if not self._room or self._file is None:
                 if self._file:
                     self._file.close()
                 self._file = self._name(self._number).open("wb")
                 self._number += 1
                 self._room = self._limit
-            assert self._file is not None  # noqa: S101
             piece, view = view[: self._room], view[self._room :]
             self._file.write(piece)
             self._room -= len(piece)
