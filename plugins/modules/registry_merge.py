@@ -15,17 +15,13 @@ description:
     that Windows will use.
   - A hive is written once, and only if something in it differs. If one change cannot be, nothing is written.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment:
+  - reimage.lab.attributes
+  - reimage.lab.windows
 attributes:
   diff_mode:
     support: full
 options:
-  path:
-    description: The root of a mounted Windows volume.
-    type: path
-  disk:
-    description: The disk, a device or a raw disk file. The one partition that holds Windows is found on it.
-    type: path
   files:
     description:
       - Registry files on the machine where this runs, in UTF-16 or UTF-8, in the order in which they are merged.

@@ -13,14 +13,9 @@ description:
   - Reads the registry and the files of a Windows on a disk. Nothing is written.
   - A Windows is generalized if all four marks of it are there. One of them alone is also true of ordinary systems.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
-options:
-  path:
-    description: The root of a mounted Windows volume.
-    type: path
-  disk:
-    description: The disk, a device or a raw disk file. The one partition that holds Windows is found on it.
-    type: path
+extends_documentation_fragment:
+  - reimage.lab.attributes
+  - reimage.lab.windows
 """
 
 EXAMPLES = r"""
@@ -79,8 +74,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, health, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
 
 
@@ -95,7 +91,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 def describe(folder: Path, partition: str) -> dict[str, Any]:
     found = inspect(Volume(folder))
     windows = {**asdict(found), "flavour": found.flavour}
-    states = health(partition) if partition else []
+    states = ntfs.states(partition) if partition else []
     windows["problems"] += [f"its volume is {state}: start Windows and shut it down" for state in states]
     return {"changed": False, "windows": windows}
 

@@ -17,18 +17,14 @@ description:
     the first boot.
   - All is checked before anything is written. A second run changes nothing.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment:
+  - reimage.lab.attributes
+  - reimage.lab.windows
 attributes:
   diff_mode:
     support: full
     details: Secrets are masked.
 options:
-  path:
-    description: The root of a mounted Windows volume.
-    type: path
-  disk:
-    description: The disk, a device or a raw disk file. The one partition that holds Windows is found on it.
-    type: path
   computer_name:
     description: Name of the machine, at most 15 letters, digits and dashes.
     type: str

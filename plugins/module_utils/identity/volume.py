@@ -14,12 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted, partitions
 
 CONFIG = "Windows/System32/config"
-_HIBERNATED = 14  # exit code of ntfs-3g.probe
 
 
 class Volume:
@@ -114,21 +113,10 @@ def mounted_windows(disk: str, *, read_only: bool = False) -> Iterator[tuple[Pat
             yield folder, volumes[0]
 
 
-def health(partition: str) -> list[str]:
-    """Return what stands in the way of writing to an NTFS partition: C(hibernated), C(dirty)."""
-    found = []
-    if run(["ntfs-3g.probe", "--readwrite", partition], accept=range(256)).returncode == _HIBERNATED:
-        found.append("hibernated")
-    # The probe accepts a volume that waits for chkdsk; ntfsinfo does not.
-    if run(["ntfsinfo", "-m", partition], accept=(0, 1)).returncode:
-        found.append("dirty")
-    return found
-
-
 def refuse_unsafe(partition: str) -> None:
     """Raise C(IdentityError) if an NTFS partition must not be written to."""
-    found = health(partition)
-    if "hibernated" in found:
+    found = ntfs.states(partition)
+    if ntfs.HIBERNATED in found:
         raise IdentityError(f"{partition} holds a hibernated Windows: capture a master that was shut down (powercfg /h off)")
     if found:
         raise IdentityError(f"{partition} is dirty: let chkdsk finish on the master, shut it down, and capture it again")

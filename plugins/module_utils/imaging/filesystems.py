@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
+from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, parse_ddrescue_map
@@ -35,7 +36,6 @@ EXT = ("ext2", "ext3", "ext4")
 GROWING = (*EXT, "ntfs", "xfs", "btrfs")
 _SWAP_HEADER = 4096
 _BITLOCKER = b"-FVE-FS-"
-_HIBERNATED = 14  # exit code of ntfs-3g.probe
 _LONG = 7200
 _MIB = 1 << 20
 
@@ -82,13 +82,11 @@ def _state(device: str, filesystem: str) -> tuple[str, str]:
     """Return what is wrong with a filesystem, if anything, and what to tell people."""
     if filesystem == "swsuspend":
         return "hibernated", "holds a hibernated system: start the master and shut it down"
-    if filesystem == "ntfs":
-        probed = run(["ntfs-3g.probe", "--readwrite", device], accept=range(256)).returncode
-        if probed == _HIBERNATED:
-            return "hibernated", "holds a hibernated Windows: on the master run powercfg /h off, and shut it down"
-        # The probe accepts a volume that waits for chkdsk; ntfsinfo does not.
-        if run(["ntfsinfo", "-m", device], accept=(0, 1)).returncode:
-            return "dirty", "is dirty: start Windows on the master, let chkdsk finish, and shut it down"
+    found = ntfs.states(device) if filesystem == "ntfs" else []
+    if ntfs.HIBERNATED in found:
+        return "hibernated", "holds a hibernated Windows: on the master run powercfg /h off, and shut it down"
+    if found:
+        return "dirty", "is dirty: start Windows on the master, let chkdsk finish, and shut it down"
     if filesystem in EXT:
         said = run(["dumpe2fs", "-h", device]).stdout.decode(errors="replace")
         if "needs_recovery" in said or re.search(r"^Filesystem state:\s+clean$", said, re.MULTILINE) is None:
