@@ -26,7 +26,7 @@ def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
     words = ["ansible", "localhost", "-m", f"reimage.lab.{module}", "-a", json.dumps(options), *(["--check"] if check else [])]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert " => " in done.stdout, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    result: dict[str, Any] = json.loads(done.stdout.rsplit(" => ", 1)[1])
     return {**result, "failed": done.returncode != 0}
 
 
