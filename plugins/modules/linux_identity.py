@@ -82,7 +82,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if options["path"]:
         return apply(module, Path(options["path"]), options["path"])
     with mounted_root(options["disk"], read_only=module.check_mode) as (folder, partition):
-        return apply(module, folder, partition)
+        return apply(module, folder, partition.name)
 
 
 def apply(module: AnsibleModule, folder: Path, root: str) -> dict[str, Any]:

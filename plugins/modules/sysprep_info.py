@@ -76,6 +76,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
 
@@ -83,15 +84,15 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows impor
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     if options["path"]:
-        return describe(Path(options["path"]), "")
+        return describe(Path(options["path"]))
     with mounted_windows(options["disk"], read_only=True) as (folder, partition):
         return describe(folder, partition)
 
 
-def describe(folder: Path, partition: str) -> dict[str, Any]:
+def describe(folder: Path, partition: Partition | None = None) -> dict[str, Any]:
     found = inspect(Volume(folder))
     windows = {**asdict(found), "flavour": found.flavour}
-    states = ntfs.states(partition) if partition else []
+    states = ntfs.states(partition.device) if partition else []
     windows["problems"] += [f"its volume is {state}: start Windows and shut it down" for state in states]
     return {"changed": False, "windows": windows}
 

@@ -16,7 +16,7 @@ from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted, partitions
+from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
 
 CONFIG = "Windows/System32/config"
 
@@ -94,36 +94,36 @@ class Volume:
 
 
 @contextmanager
-def mounted_windows(disk: str, *, read_only: bool = False) -> Iterator[tuple[Path, str]]:
+def mounted_windows(disk: str, *, read_only: bool = False) -> Iterator[tuple[Path, Partition]]:
     """Mount the one Windows volume of a disk, and yield its folder and its partition.
 
     :param disk: A block device, or a raw disk file.
     :raises IdentityError: There is no Windows on the disk, more than one, or it must not be written to.
     """
-    with partitions(disk, ("ntfs",)) as found:
+    with partitions(disk, ("ntfs",), read_only=read_only) as found:
         volumes = [partition for partition in found if _holds_windows(partition)]
         if len(volumes) != 1:
-            raise IdentityError(f"disk {disk}: one partition must hold Windows; {', '.join(volumes) or 'none'} does")
+            raise IdentityError(f"disk {disk}: one partition must hold Windows; {', '.join(map(str, volumes)) or 'none'} does")
         if not read_only:
             refuse_unsafe(volumes[0])
         options = ["ro"] if read_only else ["rw", "windows_names"]
-        with mounted(volumes[0], ",".join(options), "ntfs-3g") as folder:
+        with volumes[0].mounted(",".join(options), "ntfs-3g") as folder:
             if not read_only and os.statvfs(folder).f_flag & os.ST_RDONLY:
                 raise IdentityError(f"{volumes[0]}: it could be mounted for reading only: Windows on it was not shut down")
             yield folder, volumes[0]
 
 
-def refuse_unsafe(partition: str) -> None:
+def refuse_unsafe(partition: Partition) -> None:
     """Raise C(IdentityError) if an NTFS partition must not be written to."""
-    found = ntfs.states(partition)
+    found = ntfs.states(partition.device)
     if ntfs.HIBERNATED in found:
         raise IdentityError(f"{partition} holds a hibernated Windows: capture a master that was shut down (powercfg /h off)")
     if found:
         raise IdentityError(f"{partition} is dirty: let chkdsk finish on the master, shut it down, and capture it again")
 
 
-def _holds_windows(partition: str) -> bool:
-    with mounted(partition, "ro", "ntfs-3g") as folder:
+def _holds_windows(partition: Partition) -> bool:
+    with partition.mounted("ro", "ntfs-3g") as folder:
         try:
             Volume(folder)
         except IdentityError:

@@ -46,7 +46,7 @@ def disk_with(tmp_path: Path, *, systems: int) -> Path:
 def test_system_is_found_named_and_clean(tmp_path: Path) -> None:
     disk = disk_with(tmp_path, systems=1)
     with mounted_root(str(disk)) as (folder, partition):
-        assert partition.endswith("p2")
+        assert partition.name == f"{disk}2"
         assert give(Tree(folder), "pc-01", "lab/1")[0]
     with mounted_root(str(disk), read_only=True) as (folder, _partition):
         assert not give(Tree(folder), "pc-01", "lab/1", dry_run=True)[0]

@@ -98,10 +98,9 @@ def test_casync_restores_what_was_captured(captured: Store, tmp_path: Path) -> N
     sh("e2fsck", "-fn", restored)
 
 
-def test_second_capture_stores_nothing_new(master: Path, captured: Store) -> None:
-    store, _image = captured
-    assert capture(store, str(master), "lab", "2").chunks_new == 0
-    shutil.rmtree(store.root / "images/lab/2")
+def test_second_capture_stores_nothing_new(master: Path, captured: Store, tmp_path: Path) -> None:
+    shutil.copytree(captured[0].root, tmp_path, dirs_exist_ok=True)
+    assert capture(PathStore(tmp_path), str(master), "lab", "2").chunks_new == 0
 
 
 def test_master_is_not_changed_by_a_capture(master: Path, tmp_path: Path) -> None:

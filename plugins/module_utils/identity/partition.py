@@ -1,0 +1,62 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The partitions of a disk, made devices and mounted for a moment.
+
+The kernel's own devices of them are not used: they may not exist yet, or still be those of the table before the deploy.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import blkid, read_partitions
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition: its name, such as C(/dev/sda2), and for the moment a block device that is it."""
+
+    name: str
+    device: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @contextmanager
+    def mounted(self, options: str, kind: str = "auto") -> Iterator[Path]:
+        """Mount it for a moment, and yield its folder."""
+        with tempfile.TemporaryDirectory(prefix="reimage-root-") as folder:
+            try:
+                run(["mount", "-t", kind, "-o", f"{options},nosuid,nodev,noexec", self.device, folder])
+            except CommandError as error:
+                raise IdentityError(f"{self.name} cannot be mounted: {error}") from error
+            try:
+                yield Path(folder)
+            finally:
+                run(["umount", folder])
+
+
+@contextmanager
+def partitions(disk: str, filesystems: Sequence[str], *, read_only: bool) -> Iterator[list[Partition]]:
+    """Yield the partitions of a disk that hold one of some filesystems.
+
+    :param disk: A block device, or a raw disk file.
+    :param filesystems: blkid's names.
+    """
+    with Device(disk) as device, ExitStack() as devices:
+        sector, found = device.sector_size, []
+        for partition in read_partitions(device)[1]:
+            start, size = partition["start"] * sector, partition["size"] * sector
+            if blkid(disk, start, size).get("TYPE") in filesystems:
+                path = devices.enter_context(loop_device(disk, start, size, sector, write=not read_only))
+                found.append(Partition(partition["node"], path))
+        yield found
