@@ -51,8 +51,9 @@ def partitions(disk: str, filesystems: Sequence[str], *, read_only: bool) -> Ite
 
     :param disk: A block device, or a raw disk file.
     :param filesystems: blkid's names.
+    :raises ImagingError: The disk is to be written to, and is in use.
     """
-    with Device(disk) as device, ExitStack() as devices:
+    with Device(disk, write=not read_only) as device, ExitStack() as devices:
         sector, found = device.sector_size, []
         for partition in read_partitions(device)[1]:
             start, size = partition["start"] * sector, partition["size"] * sector

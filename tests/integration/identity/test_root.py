@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import give
 from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted_root
 from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import loop_device
 
 LAYOUT = b"label: gpt\nsize=32MiB, name=data\nsize=64MiB, name=root\n"
 DATA, ROOT = 1 << 20, 33 << 20
@@ -63,3 +66,14 @@ def test_none_or_two_systems_are_refused(tmp_path: Path, systems: int) -> None:
         pass
     assert disk.read_bytes() == before
     assert str(disk) not in subprocess.run(["losetup", "--list"], check=True, capture_output=True, text=True).stdout
+
+
+def test_disk_in_use_is_refused(tmp_path: Path) -> None:
+    disk = disk_with(tmp_path, systems=1)
+    with loop_device(str(disk), 0, 100 << 20, write=True) as loop:
+        held = os.open(loop, os.O_RDONLY | os.O_EXCL)
+        try:
+            with pytest.raises(ReimageError, match="busy"), mounted_root(loop):
+                pass
+        finally:
+            os.close(held)
