@@ -42,12 +42,13 @@ options:
     default: 3
   accept:
     description:
-      - States of filesystems to capture nevertheless, which are refused otherwise. A V(dirty) one was not unmounted cleanly or
-        waits for a check, a V(hibernated) one belongs to a system that is asleep.
+      - What to capture nevertheless, which is refused otherwise. A V(dirty) filesystem was not unmounted cleanly or waits for a
+        check, a V(hibernated) one belongs to a system that is asleep. A Windows that is V(not_generalized) takes no new identity,
+        and its copies disturb each other in a network.
       - BitLocker is always refused.
     type: list
     elements: str
-    choices: [dirty, hibernated]
+    choices: [dirty, hibernated, not_generalized]
     default: []
   description:
     description: What a person should know of this version.
@@ -98,6 +99,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import refuse_not_generalized
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
@@ -108,6 +110,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     disk = find_disk(options["disk"])
     store = open_folder(options["store"])
+    if "not_generalized" not in options["accept"]:
+        refuse_not_generalized(disk)
     if module.check_mode:
         check_name("image name", options["name"])
         return {"changed": True, "image": f"{options['name']}/{options['version']}"}
@@ -144,7 +148,7 @@ def main() -> None:
             "disk": {"type": "raw", "required": True},
             "compression_level": {"type": "int", "default": 3},
             "description": {"type": "str", "default": ""},
-            "accept": {"type": "list", "elements": "str", "choices": ["dirty", "hibernated"], "default": []},
+            "accept": {"type": "list", "elements": "str", "choices": ["dirty", "hibernated", "not_generalized"], "default": []},
             "progress_file": {"type": "path", "default": "/run/reimage/progress.json"},
             "timeout": {"type": "int", "default": 14400},
         },

@@ -101,7 +101,7 @@ def mounted_windows(disk: str, *, read_only: bool = False) -> Iterator[tuple[Pat
     :raises IdentityError: There is no Windows on the disk, more than one, or it must not be written to.
     """
     with partitions(disk, ("ntfs",), read_only=read_only) as found:
-        volumes = [partition for partition in found if _holds_windows(partition)]
+        volumes = [partition for partition in found if holds_windows(partition)]
         if len(volumes) != 1:
             raise IdentityError(f"disk {disk}: one partition must hold Windows; {', '.join(map(str, volumes)) or 'none'} does")
         if not read_only:
@@ -122,7 +122,8 @@ def refuse_unsafe(partition: Partition) -> None:
         raise IdentityError(f"{partition} is dirty: let chkdsk finish on the master, shut it down, and capture it again")
 
 
-def _holds_windows(partition: Partition) -> bool:
+def holds_windows(partition: Partition) -> bool:
+    """Return whether an NTFS partition is a volume of Windows."""
     with partition.mounted("ro", "ntfs-3g") as folder:
         try:
             Volume(folder)

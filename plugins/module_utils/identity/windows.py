@@ -9,10 +9,12 @@ from __future__ import annotations
 import locale
 from dataclasses import dataclass, field
 
+from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.hives import Hive, control_set
+from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import open_hive
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import CONFIG, Volume
+from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import CONFIG, Volume, holds_windows
 
 TAG = "Windows/System32/Sysprep/Sysprep_succeeded.tag"
 LOG = "Windows/System32/Sysprep/Panther/setuperr.log"
@@ -78,6 +80,24 @@ def inspect(volume: Volume) -> Windows:
     if not found.generalized:
         found.problems.append(_why_not(volume, software, found))
     return found
+
+
+def refuse_not_generalized(disk: str) -> None:
+    """Raise C(IdentityError) if a Windows on a disk is not ready to become many machines.
+
+    A volume that is not clean is left to those who refuse it for that.
+    """
+    with partitions(disk, ("ntfs",), read_only=True) as found:
+        for partition in found:
+            if ntfs.states(partition.device) or not holds_windows(partition):
+                continue
+            with partition.mounted("ro", "ntfs-3g") as folder:
+                problems = inspect(Volume(folder)).problems
+            if problems:
+                raise IdentityError(
+                    f"{partition} holds a Windows that should not be captured: {'; '.join(problems)}. To capture it as it is,"
+                    " accept not_generalized"
+                )
 
 
 def stale_answer_files(volume: Volume, system: Hive) -> list[str]:

@@ -25,6 +25,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows impor
 from regipy.registry import RegistryHive
 from Registry import Registry
 
+from ..module import run
 from .windows import encode, make_disk, make_hive, make_tree
 
 PASSWORD = "correct horse"
@@ -427,6 +428,19 @@ class TestDisk:
                 (f"{copy}3", [])
             ]
         assert subprocess.run(["losetup", "--associated", copy], capture_output=True, check=True).stdout == b""
+
+    def test_capture_refuses_what_is_not_generalized(self, copy: Path, tmp_path: Path) -> None:
+        capture = {"store": str(tmp_path), "name": "windows", "disk": str(copy)}
+        assert run("image_capture", **capture, version="1")["changed"]
+        with mounted_windows(str(copy)) as (folder, _partition):
+            (folder / "Windows/System32/Sysprep/Sysprep_succeeded.tag").unlink()
+        for check in (True, False):
+            refused = run("image_capture", check=check, **capture, version="2")
+            assert refused["failed"]
+            assert "missing: tag" in refused["msg"]
+            assert "accept" in refused["msg"]
+        assert run("image_info", store=str(tmp_path))["images"][0]["version"] == "1"
+        assert run("image_capture", **capture, version="2", accept=["not_generalized"])["changed"]
 
     def test_hibernated_and_dirty_are_refused(self, copy: Path) -> None:
         with mounted_windows(str(copy)) as (folder, _partition):

@@ -6,28 +6,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
 
+from ..module import run
 from .conftest import sh
 
 Store = tuple[PathStore, Captured]
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
-    """Run a module and return its result."""
-    words = ["ansible", "localhost", "-m", f"reimage.lab.{module}", "-a", json.dumps(options), *(["--check"] if check else [])]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-    assert " => " in done.stdout, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.rsplit(" => ", 1)[1])
-    return {**result, "failed": done.returncode != 0}
 
 
 @pytest.fixture
