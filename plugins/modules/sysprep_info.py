@@ -63,6 +63,15 @@ windows:
       description: Answer files that Windows would take before or beside the one that M(reimage.lab.sysprep_inject) writes.
       type: list
       elements: str
+    finds_disk:
+      description: Whether this Windows will find the disk that it is on.
+      returned: when O(disk) is given
+      type: bool
+    disk_problems:
+      description: Why it will not, in sentences. M(reimage.lab.sysprep_inject) mends what comes of other identifiers.
+      returned: when O(disk) is given
+      type: list
+      elements: str
     problems:
       description: What should be put right on the master, in sentences.
       type: list
@@ -76,7 +85,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition
+from ansible_collections.reimage.lab.plugins.module_utils.identity import disk_facts
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
 
@@ -84,17 +93,19 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows impor
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     if options["path"]:
-        return describe(Path(options["path"]))
+        return {"changed": False, "windows": describe(Path(options["path"]))}
     with mounted_windows(options["disk"], read_only=True) as (folder, partition):
-        return describe(folder, partition)
-
-
-def describe(folder: Path, partition: Partition | None = None) -> dict[str, Any]:
-    found = inspect(Volume(folder))
-    windows = {**asdict(found), "flavour": found.flavour}
-    states = ntfs.states(partition.device) if partition else []
+        windows = describe(folder)
+        states = ntfs.states(partition.device)
     windows["problems"] += [f"its volume is {state}: start Windows and shut it down" for state in states]
+    windows["disk_problems"] = disk_facts.read(options["disk"]).problems
+    windows["finds_disk"] = not windows["disk_problems"]
     return {"changed": False, "windows": windows}
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    found = inspect(Volume(folder))
+    return {**asdict(found), "flavour": found.flavour}
 
 
 def main() -> None:

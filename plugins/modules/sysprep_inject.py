@@ -191,6 +191,11 @@ files:
   returned: success
   type: list
   elements: str
+mended:
+  description: The files in which Windows was told that it is on another disk now, which is not so after a deploy of ours.
+  returned: when O(disk) is given
+  type: list
+  elements: str
 """
 
 from pathlib import Path
@@ -198,6 +203,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.identity import disk_facts
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.template import load
@@ -210,7 +216,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if options["path"]:
         return apply(module, Path(options["path"]), answers)
     with mounted_windows(options["disk"], read_only=module.check_mode) as (folder, _partition):
-        return apply(module, folder, answers)
+        result = apply(module, folder, answers)
+    mended = disk_facts.mend(options["disk"], dry_run=module.check_mode)
+    return {**result, "changed": bool(result["changed"] or mended), "mended": mended}
 
 
 def apply(module: AnsibleModule, folder: Path, answers: Answers) -> dict[str, Any]:

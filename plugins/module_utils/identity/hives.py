@@ -13,11 +13,12 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import DWORD, SZ, Change, Value, untext
+from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import DWORD, Change, Value, untext
 
 try:
     import hivex
@@ -163,14 +164,7 @@ def place(path: str) -> tuple[str, str]:
 
 def replace(path: Path, changes: Sequence[tuple[str, Change]]) -> None:
     """Change a hive: keys in it, with what is to be true of them."""
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, path.name)
-        copy.write_bytes(path.read_bytes())
-        hive = Hive(copy, write=True)
-        for key, change in changes:
-            hive.apply(key, change)
-        hive.commit()
-        data = copy.read_bytes()
+    data = changed(path.read_bytes(), path.name, changes)
     with path.open("r+b") as file:
         file.write(data)
         file.truncate()
@@ -178,8 +172,22 @@ def replace(path: Path, changes: Sequence[tuple[str, Change]]) -> None:
         os.fsync(file.fileno())
 
 
-def strings(hive: Hive, path: str) -> Iterator[tuple[str, str]]:
-    """Yield the names and contents of the strings in a key."""
-    for name, (kind, data) in (hive.values(path) or {}).items():
-        if kind == SZ:
-            yield name, untext(data)
+def changed(data: bytes, name: str, changes: Sequence[tuple[str, Change]]) -> bytes:
+    """Return a hive with changes made to it."""
+    with from_bytes(data, name, write=True) as hive:
+        for key, change in changes:
+            hive.apply(key, change)
+        hive.commit()
+        return hive.path.read_bytes()
+
+
+@contextmanager
+def from_bytes(data: bytes, name: str, *, write: bool = False) -> Iterator[Hive]:
+    """Open a copy of a hive.
+
+    :param name: What it is, for messages.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, Path(name).name)
+        copy.write_bytes(data)
+        yield Hive(copy, write=write)

@@ -9,13 +9,13 @@ The kernel's own devices of them are not used: they may not exist yet, or still 
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils import mount
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import blkid, read_partitions
@@ -23,10 +23,11 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import b
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition: its name, such as C(/dev/sda2), and for the moment a block device that is it."""
+    """A partition: its name, such as C(/dev/sda2), for the moment a block device that is it, and its filesystem for blkid."""
 
     name: str
     device: str
+    filesystem: str
 
     def __str__(self) -> str:
         return self.name
@@ -34,15 +35,12 @@ class Partition:
     @contextmanager
     def mounted(self, options: str, kind: str = "auto") -> Iterator[Path]:
         """Mount it for a moment, and yield its folder."""
-        with tempfile.TemporaryDirectory(prefix="reimage-root-") as folder:
+        with ExitStack() as stack:
             try:
-                run(["mount", "-t", kind, "-o", f"{options},nosuid,nodev,noexec", self.device, folder])
+                folder = stack.enter_context(mount.mounted(self.device, options, kind))
             except CommandError as error:
                 raise IdentityError(f"{self.name} cannot be mounted: {error}") from error
-            try:
-                yield Path(folder)
-            finally:
-                run(["umount", folder])
+            yield folder
 
 
 @contextmanager
@@ -57,7 +55,8 @@ def partitions(disk: str, filesystems: Sequence[str], *, read_only: bool) -> Ite
         sector, found = device.sector_size, []
         for partition in read_partitions(device)[1]:
             start, size = partition["start"] * sector, partition["size"] * sector
-            if blkid(disk, start, size).get("TYPE") in filesystems:
+            filesystem = blkid(disk, start, size).get("TYPE", "")
+            if filesystem in filesystems:
                 path = devices.enter_context(loop_device(disk, start, size, sector, write=not read_only))
-                found.append(Partition(partition["node"], path))
+                found.append(Partition(partition["node"], path, filesystem))
         yield found

@@ -12,22 +12,22 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils import ntfs
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
 
+FILESYSTEMS = ("ntfs", "vfat", "BitLocker")  # that Windows uses
 CONFIG = "Windows/System32/config"
 
 
-class Volume:
-    """A mounted Windows volume."""
+class Files:
+    """A mounted volume that Windows uses."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        if self.find(f"{CONFIG}/SYSTEM") is None:
-            raise IdentityError(f"{root}: this is not a Windows volume: it has no {CONFIG}/SYSTEM")
 
     def find(self, name: str) -> Path | None:
         """Return where a file or folder is, or None if there is none.
@@ -93,6 +93,36 @@ class Volume:
         return path, []
 
 
+class Volume(Files):
+    """A mounted volume that holds a Windows."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        if self.find(f"{CONFIG}/SYSTEM") is None:
+            raise IdentityError(f"{root}: this is not a Windows volume: it has no {CONFIG}/SYSTEM")
+
+
+def read_file(partition: Partition, name: str) -> bytes | None:
+    """Return what a file of a partition holds, or None if there is none."""
+    if partition.filesystem == "vfat":
+        # Not mounted, so that it does not take a kernel that knows it.
+        done = run(["mtype", "-i", partition.device, f"::/{name}"], accept=(0, 1))
+        return None if done.returncode else done.stdout
+    with partition.mounted("ro", "ntfs-3g") as folder:
+        return Files(folder).read(name)
+
+
+def write_file(partition: Partition, name: str, data: bytes) -> None:
+    """Have a file of a partition hold I(data)."""
+    if partition.filesystem == "vfat":
+        run(["mcopy", "-D", "o", "-i", partition.device, "-", f"::/{name}"], data=data)
+        run(["sync", partition.device])
+        return
+    refuse_unsafe(partition)
+    with partition.mounted("rw,windows_names", "ntfs-3g") as folder:
+        Files(folder).write(name, data)
+
+
 @contextmanager
 def mounted_windows(disk: str, *, read_only: bool = False) -> Iterator[tuple[Path, Partition]]:
     """Mount the one Windows volume of a disk, and yield its folder and its partition.
@@ -100,17 +130,28 @@ def mounted_windows(disk: str, *, read_only: bool = False) -> Iterator[tuple[Pat
     :param disk: A block device, or a raw disk file.
     :raises IdentityError: There is no Windows on the disk, more than one, or it must not be written to.
     """
-    with partitions(disk, ("ntfs",), read_only=read_only) as found:
-        volumes = [partition for partition in found if holds_windows(partition)]
-        if len(volumes) != 1:
-            raise IdentityError(f"disk {disk}: one partition must hold Windows; {', '.join(map(str, volumes)) or 'none'} does")
+    with partitions(disk, FILESYSTEMS, read_only=read_only) as found:
+        partition = one_windows(disk, found)
         if not read_only:
-            refuse_unsafe(volumes[0])
-        options = ["ro"] if read_only else ["rw", "windows_names"]
-        with volumes[0].mounted(",".join(options), "ntfs-3g") as folder:
+            refuse_unsafe(partition)
+        with partition.mounted("ro" if read_only else "rw,windows_names", "ntfs-3g") as folder:
             if not read_only and os.statvfs(folder).f_flag & os.ST_RDONLY:
-                raise IdentityError(f"{volumes[0]}: it could be mounted for reading only: Windows on it was not shut down")
-            yield folder, volumes[0]
+                raise IdentityError(f"{partition}: it could be mounted for reading only: Windows on it was not shut down")
+            yield folder, partition
+
+
+def one_windows(disk: str, found: Sequence[Partition]) -> Partition:
+    """Return the one partition that holds a Windows.
+
+    :raises IdentityError: None does, or more than one.
+    """
+    volumes = [partition for partition in found if partition.filesystem == "ntfs" and holds_windows(partition)]
+    if len(volumes) != 1:
+        locked = [f"; {partition} is encrypted with BitLocker" for partition in found if partition.filesystem == "BitLocker"]
+        raise IdentityError(
+            f"disk {disk}: one partition must hold Windows; {', '.join(map(str, volumes)) or 'none'} does{''.join(locked)}"
+        )
+    return volumes[0]
 
 
 def refuse_unsafe(partition: Partition) -> None:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import ContextManager
 
 from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, parse_ddrescue_map
+from ansible_collections.reimage.lab.plugins.module_utils.mount import mounted
 
 # The name of a filesystem for blkid, and for partclone.
 PARTCLONE = {
@@ -124,22 +124,15 @@ def resize(device: str, filesystem: str, size: int) -> None:
         run(["ntfsfix", "--clear-dirty", device], timeout=_LONG)
     elif filesystem == "xfs":
         with _mounted(device) as folder:
-            run(["xfs_growfs", folder], timeout=_LONG)
+            run(["xfs_growfs", str(folder)], timeout=_LONG)
     elif filesystem == "btrfs":
         with _mounted(device) as folder:
-            run(["btrfs", "filesystem", "resize", str(size), folder], timeout=_LONG)
+            run(["btrfs", "filesystem", "resize", str(size), str(folder)], timeout=_LONG)
     else:
         raise ImagingError(f"a filesystem of kind {filesystem or 'unknown'} cannot be resized")
 
 
-@contextmanager
-def _mounted(device: str) -> Iterator[str]:
+def _mounted(device: str) -> ContextManager[Path]:
     # nouuid: the same filesystem may be mounted from the disk that it was captured from.
     kind = run(["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", device]).stdout.decode().strip()
-    options = "nodev,nosuid,noexec" + (",nouuid" if kind == "xfs" else "")
-    with tempfile.TemporaryDirectory(prefix="reimage-resize-") as folder:
-        run(["mount", "-t", kind, "-o", options, device, folder])
-        try:
-            yield folder
-        finally:
-            run(["umount", folder])
+    return mounted(device, "rw,nouuid" if kind == "xfs" else "rw", kind)

@@ -9,15 +9,19 @@ What Windows itself would do with it is not tested by any of this.
 
 from __future__ import annotations
 
+import json
 import struct
 import subprocess
+import uuid
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Iterator
 
 import hivex
 
 GENERALIZED = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
-SZ, DWORD = 1, 4
-Values = dict[str, "str | int"]
+SZ, BINARY, DWORD = 1, 3, 4
+Values = dict[str, "str | int | bytes"]
 
 
 def empty_hive() -> bytes:
@@ -58,7 +62,9 @@ def make_hive(path: Path, keys: dict[str, Values]) -> None:
     hive.commit(None)
 
 
-def encode(value: str | int) -> dict[str, object]:
+def encode(value: str | int | bytes) -> dict[str, object]:
+    if isinstance(value, bytes):
+        return {"t": BINARY, "value": value}
     if isinstance(value, int):
         return {"t": DWORD, "value": struct.pack("<I", value)}
     return {"t": SZ, "value": value.encode("utf-16-le") + b"\0\0"}
@@ -73,8 +79,15 @@ def make_tree(
     generalized: bool = True,
     state: str = GENERALIZED,
     names: str = "usual",
+    drive: bytes = b"",
+    storage: int = 0,
 ) -> Path:
-    """Make the tree of a Windows; I(names) C(upper) has its folders in capitals, as some have."""
+    """Make the tree of a Windows.
+
+    :param names: C(upper) has its folders in capitals, as some have.
+    :param drive: What MountedDevices says of C:.
+    :param storage: When the drivers of disks start, 0 for at once.
+    """
     spell = str.upper if names == "upper" else str
     config = root / spell("Windows") / spell("System32") / "config"
     config.mkdir(parents=True)
@@ -104,6 +117,8 @@ def make_tree(
         {
             "Select": {"Current": current, "Default": current},
             "Setup": {"SetupType": 2 if generalized else 0, "CmdLine": command if generalized else ""},
+            **({"MountedDevices": {r"\DosDevices\C:": drive}} if drive else {}),
+            **{rf"ControlSet{current:03d}\Services\{name}": {"Start": storage} for name in ("stornvme", "storahci")},
             **sets,
             **languages,
         },
@@ -122,40 +137,95 @@ def make_tree(
     return root
 
 
-def make_disk(disk: Path, mnt: Path, **options: object) -> None:
-    """Make a disk as Windows Setup does, ESP, MSR, Windows, recovery, with a Windows on it."""
-    with disk.open("wb") as file:
-        file.truncate(160 << 20)
-    layout = """label: gpt
+BOOT_MANAGER, LOADER = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}", "{0c5c3cc6-3f4b-11ef-9d2e-806e6f6e6963}"
+GPT_LAYOUT = """label: gpt
 size=40MiB, type=C12A7328-F81F-11D2-BA4B-00C04F795DB8, name="EFI system partition"
 size=16MiB, type=E3C9E316-0B5C-4DB8-817D-F92DF00215AE, name="Microsoft reserved partition"
 size=64MiB, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, name="Basic data partition"
 size=32MiB, type=DE94BBA4-06D1-4D40-A16A-BFD50179D6AC, name="Recovery"
 """
+MBR_LAYOUT = """label: dos
+size=56MiB, type=7, bootable
+size=64MiB, type=7
+size=32MiB, type=27
+"""
+
+
+def device_element(table: dict[str, Any], number: int) -> bytes:
+    """Return how a boot configuration names a partition of a disk, as C(sfdisk --json) describes it."""
+    partition = table["partitions"][number - 1]
+    if table["label"] == "gpt":
+        where, style = uuid.UUID(partition["uuid"]).bytes_le, 0
+        disk = uuid.UUID(table["id"]).bytes_le
+    else:
+        where, style = struct.pack("<QQ", partition["start"] * 512, 0), 1
+        disk = struct.pack("<IIII", int(table["id"], 16), 0, 0, 0)
+    return bytes(16) + struct.pack("<IIII", 6, 0, 0x48, 0) + where + struct.pack("<II", 0, style) + disk + bytes(16)
+
+
+def make_bcd(path: Path, boot: bytes, windows: bytes) -> None:
+    """Make a boot configuration: the boot manager, and the one Windows that it starts."""
+    elements = r"Objects\{}\Elements\{}"
+    make_hive(
+        path,
+        {
+            elements.format(BOOT_MANAGER, "11000001"): {"Element": boot},
+            elements.format(BOOT_MANAGER, "23000003"): {"Element": LOADER},
+            elements.format(LOADER, "11000001"): {"Element": windows},
+            elements.format(LOADER, "21000001"): {"Element": windows},
+            elements.format(LOADER, "12000002"): {"Element": r"\Windows\system32\winload.efi"},
+        },
+    )
+
+
+def make_disk(disk: Path, mnt: Path, *, label: str = "gpt", **options: Any) -> None:
+    """Make a disk as Windows Setup does, with a Windows on it; with an MBR it has System Reserved instead of ESP and MSR."""
+    with disk.open("wb") as file:
+        file.truncate(160 << 20)
+    layout = GPT_LAYOUT if label == "gpt" else MBR_LAYOUT
     subprocess.run(["sfdisk", "--quiet", disk], input=layout.encode(), check=True, capture_output=True)
-    for start, size, make in (
-        (1, 40, ["mkfs.vfat", "-F", "32"]),
-        (57, 64, ["mkfs.ntfs", "-F", "-q", "-L", "Windows"]),
-        (121, 32, ["mkfs.ntfs", "-F", "-q", "-L", "WinRE"]),
-    ):
-        attach = [
-            "losetup",
-            "--find",
-            "--show",
-            "--sector-size=512",
-            f"--offset={start << 20}",
-            f"--sizelimit={size << 20}",
-            disk,
-        ]
-        loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
+    described = subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout
+    table = json.loads(described)["partitiontable"]
+    number = 3 if label == "gpt" else 2
+    bcd = disk.with_suffix(".bcd")
+    make_bcd(bcd, device_element(table, 1), device_element(table, number))
+    windows = device_element(table, number)
+    drive = b"DMIO:ID:" + windows[0x20:0x30] if label == "gpt" else windows[0x38:0x3C] + windows[0x20:0x28]
+    if label == "gpt":
+        with attached(disk, 1, 40) as loop:
+            subprocess.run(["mkfs.vfat", "-F", "32", loop], check=True, capture_output=True)
+            subprocess.run(["mmd", "-i", loop, "::/EFI", "::/EFI/Microsoft", "::/EFI/Microsoft/Boot"], check=True)
+            subprocess.run(["mcopy", "-i", loop, bcd, "::/EFI/Microsoft/Boot/BCD"], check=True)
+    else:
+        with ntfs_volume(disk, 1, 56, "System Reserved", mnt):
+            (mnt / "Boot").mkdir()
+            (mnt / "Boot/BCD").write_bytes(bcd.read_bytes())
+    with ntfs_volume(disk, 57, 64, "Windows", mnt):
+        make_tree(mnt, drive=drive, **options)
+    with ntfs_volume(disk, 121, 32, "WinRE", mnt):
+        pass
+
+
+@contextmanager
+def attached(disk: Path, start: int, size: int) -> Iterator[str]:
+    """Make I(size) MiB of a disk, I(start) MiB from its begin, a device."""
+    span = [f"--offset={start << 20}", f"--sizelimit={size << 20}"]
+    attach = ["losetup", "--find", "--show", "--sector-size=512", *span, disk]
+    loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield loop
+    finally:
+        subprocess.run(["losetup", "--detach", loop], check=True)
+
+
+@contextmanager
+def ntfs_volume(disk: Path, start: int, size: int, label: str, mnt: Path) -> Iterator[None]:
+    """Make an NTFS volume, and have it mounted for a moment."""
+    mnt.mkdir(exist_ok=True)
+    with attached(disk, start, size) as loop:
+        subprocess.run(["mkfs.ntfs", "-F", "-q", "-L", label, loop], check=True, capture_output=True)
+        subprocess.run(["mount", "-t", "ntfs-3g", loop, mnt], check=True)
         try:
-            subprocess.run([*make, loop], check=True, capture_output=True)
-            if make[-1] == "Windows":
-                mnt.mkdir(exist_ok=True)
-                subprocess.run(["mount", "-t", "ntfs-3g", loop, mnt], check=True)
-                try:
-                    make_tree(mnt, **options)  # type: ignore[arg-type]
-                finally:
-                    subprocess.run(["umount", mnt], check=True)
+            yield
         finally:
-            subprocess.run(["losetup", "--detach", loop], check=True)
+            subprocess.run(["umount", mnt], check=True)
