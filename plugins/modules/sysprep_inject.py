@@ -16,6 +16,7 @@ description:
   - Answer files that Windows would take instead are removed. C(SetupComplete.cmd) deletes the file, and the secrets in it, after
     the first boot.
   - All is checked before anything is written. A second run changes nothing.
+  - Without O(disk) and O(path), only what is declared is checked, so that a mistake is found before a disk is written.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment:
   - reimage.lab.attributes
@@ -29,6 +30,10 @@ options:
     description: Name of the machine, at most 15 letters, digits and dashes.
     type: str
     required: true
+  image:
+    description: Name and version of the image that the disk holds, which is recorded in C(ProgramData\reimage\identity.json).
+    type: str
+    default: ""
   time_zone:
     description: Time zone, by its name in Windows, such as V(W. Europe Standard Time).
     type: str
@@ -184,7 +189,7 @@ EXAMPLES = r"""
 RETURN = r"""
 flavour:
   description: What was written, V(unattend) or V(sysprep_inf).
-  returned: success
+  returned: when O(disk) or O(path) is given
   type: str
 files:
   description: The files that were written or removed, below the root of the volume.
@@ -207,6 +212,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity import disk_f
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.template import load
+from ansible_collections.reimage.lab.plugins.module_utils.identity.unattend import specialize_commands
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
 
 
@@ -215,6 +221,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     answers = from_options(options)
     if options["path"]:
         return apply(module, Path(options["path"]), answers)
+    if not options["disk"]:
+        specialize_commands(answers)
+        return {"changed": False, "files": []}
     with mounted_windows(options["disk"], read_only=module.check_mode) as (folder, _partition):
         result = apply(module, folder, answers)
     mended = disk_facts.mend(options["disk"], dry_run=module.check_mode)
@@ -227,6 +236,7 @@ def apply(module: AnsibleModule, folder: Path, answers: Answers) -> dict[str, An
         Volume(folder),
         answers,
         load(options["template"]) if options["template"] else "",
+        image=options["image"],
         require_generalized=options["require_generalized"],
         dry_run=module.check_mode,
     )
@@ -260,6 +270,7 @@ def main() -> None:
             "path": {"type": "path"},
             "disk": {"type": "path"},
             "computer_name": {"type": "str", "required": True},
+            "image": {"type": "str", "default": ""},
             "time_zone": {"type": "str", "default": ""},
             "product_key": {**secret, "default": ""},
             "locale": {"type": "str", "default": ""},
@@ -279,7 +290,6 @@ def main() -> None:
             "require_generalized": {"type": "bool", "default": True},
         },
         mutually_exclusive=[("disk", "path")],
-        required_one_of=[("disk", "path")],
         supports_check_mode=True,
     )
     run_module(module, work)

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
@@ -58,7 +61,44 @@ def _assert_nothing_is_left() -> None:
     assert (left, namespaces) == ([], [])
 
 
-@pytest.fixture
+def records() -> dict[str, dict[str, Any]]:
+    """What the imaging server knows of each machine, by its name."""
+    folder = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/boot/state"
+    return {record["name"]: record for record in (json.loads(path.read_text()) for path in folder.glob("*.json"))}
+
+
+def fields(recap: str, name: str) -> dict[str, int]:
+    """What Ansible counted for a machine."""
+    line = next(line for line in recap.splitlines() if re.match(rf"{name}\s+: ok=", line))
+    return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
+
+
+def stop(name: str) -> None:
+    """Pull the plug of a PC."""
+    words = ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", f"root=var/lab name={name} state=stopped"]
+    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=120)
+
+
+def largest_partition(disk: Path) -> dict[str, int]:
+    """Return start and size, in sectors."""
+    table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)
+    return max(table["partitiontable"]["partitions"], key=lambda partition: partition["size"])  # type: ignore[no-any-return]
+
+
+@contextmanager
+def attached(disk: Path) -> Iterator[str]:
+    """Make the largest partition of a disk a block device."""
+    partition = largest_partition(disk)
+    span = [f"--offset={partition['start'] * 512}", f"--sizelimit={partition['size'] * 512}"]
+    attach = ["losetup", "--find", "--show", "--sector-size=512", *span, disk]
+    loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield loop
+    finally:
+        subprocess.run(["losetup", "--detach", loop], check=True)
+
+
+@pytest.fixture(scope="session")
 def play(demo: str) -> Play:
     """Run a playbook in the lab that the demo left running, and return its end."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, Play
+from .conftest import ROOT, Play, attached, fields, largest_partition, records, stop
 
 PCS = ["pc-01", "pc-02", "pc-03"]
 STATES = [
@@ -30,33 +30,11 @@ STATES = [
 ]
 
 
-def records() -> dict[str, dict[str, object]]:
-    folder = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/boot/state"
-    return {record["name"]: record for record in (json.loads(path.read_text()) for path in folder.glob("*.json"))}
-
-
-def fields(recap: str, name: str) -> dict[str, int]:
-    line = next(line for line in recap.splitlines() if re.match(rf"{name}\s+: ok=", line))
-    return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
-
-
-def stop(name: str) -> None:
-    """Pull the plug of a PC."""
-    words = ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", f"root=var/lab name={name} state=stopped"]
-    subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=120)
-
-
-def root_partition(disk: Path) -> dict[str, int]:
-    """Return start and size, in sectors, of the largest partition."""
-    table = json.loads(subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout)
-    return max(table["partitiontable"]["partitions"], key=lambda partition: partition["size"])  # type: ignore[no-any-return]
-
-
 def test_every_machine_walked_all_states_in_order(demo: str) -> None:
     found = records()
     for name in PCS:
         history = found[name]["history"]
-        assert [entry["state"] for entry in history] == STATES  # type: ignore[attr-defined]
+        assert [entry["state"] for entry in history] == STATES
 
 
 def test_second_run_changed_nothing(demo: str) -> None:
@@ -90,17 +68,11 @@ def test_terminal_shows_progress_and_a_table(demo: str) -> None:
 def test_disk_holds_its_identity_and_a_clean_filesystem(demo: str, play: Play, name: str) -> None:
     """Read with e2fsck and debugfs from its disk, while production is switched off as if its plug had been pulled."""
     stop(name)
-    disk = ROOT / f"var/lab/pcs/{name}.raw"
-    root = root_partition(disk)
-    attach = ["losetup", "--find", "--show", "--sector-size=512", f"--offset={root['start'] * 512}", disk]
-    loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
-    try:
+    with attached(ROOT / f"var/lab/pcs/{name}.raw") as loop:
         # As the next start would: the journal is replayed first.
         assert subprocess.run(["e2fsck", "-fp", loop], check=False, capture_output=True).returncode in (0, 1)
         assert subprocess.run(["e2fsck", "-fn", loop], check=False, capture_output=True).returncode == 0
         hostname = subprocess.run(["debugfs", "-R", "cat /etc/hostname", loop], check=True, capture_output=True, text=True).stdout
-    finally:
-        subprocess.run(["losetup", "--detach", loop], check=True)
     assert hostname.strip() == name
 
 
@@ -129,7 +101,7 @@ class TestBadInput:
 def test_repair_writes_what_was_damaged_and_little_else(play: Play) -> None:
     disk = ROOT / "var/lab/pcs/pc-01.raw"
     stop("pc-01")
-    root = root_partition(disk)
+    root = largest_partition(disk)
     with disk.open("r+b") as file:
         file.seek(root["start"] * 512 + (40 << 20))
         file.write(b"\xff" * (2 << 20))

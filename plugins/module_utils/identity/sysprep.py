@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Dict, Optional
@@ -20,6 +21,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import COMPETITORS, Windows, inspect
 
 ANSWER_FILE = "Windows/Panther/unattend.xml"
+RECORD = "ProgramData/reimage/identity.json"
 COMPLETE = "Windows/Setup/Scripts/SetupComplete.cmd"
 _BEGIN, _END = "rem reimage.lab: begin", "rem reimage.lab: end"
 _CLEAN = rf"""{_BEGIN}
@@ -43,11 +45,18 @@ class Injected:
 
 
 def inject(
-    volume: Volume, answers: Answers, template_text: str = "", *, require_generalized: bool = True, dry_run: bool = False
+    volume: Volume,
+    answers: Answers,
+    template_text: str = "",
+    *,
+    image: str = "",
+    require_generalized: bool = True,
+    dry_run: bool = False,
 ) -> Injected:
     """Write the answer file, remove what would compete with it, and have the first boot remove the secrets.
 
     :param template_text: A user's own answer file, in which only the identity is set.
+    :param image: What the volume was deployed from, to be recorded on it.
     :raises IdentityError: Windows is not ready for it, or what is declared cannot be; nothing was written then.
     """
     windows = inspect(volume)
@@ -57,6 +66,8 @@ def inject(
     if answers.join.offline_blob:
         check_blob(answers.join.offline_blob, answers.computer_name)
     wanted = _xp(answers, template_text) if windows.flavour == "sysprep_inf" else _vista(volume, answers, template_text, windows)
+    if image:
+        wanted[RECORD] = json.dumps({"hostname": answers.computer_name, "image": image}).encode()
     result = Injected(False, windows)
     for name, data in wanted.items():
         old = volume.read(name)

@@ -17,11 +17,18 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.disk_facts im
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import mounted_windows, read_file, write_file
+from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import (
+    BOOT_MANAGER,
+    LOADER,
+    attached,
+    device_element,
+    make_bcd,
+    make_disk,
+)
 from regipy.registry import RegistryHive
 from Registry import Registry
 
 from ..module import run
-from .windows import BOOT_MANAGER, LOADER, attached, device_element, make_bcd, make_disk
 
 BCD = {"gpt": "EFI/Microsoft/Boot/BCD", "dos": "Boot/BCD"}
 WINDOWS = {"gpt": 3, "dos": 2}
@@ -30,7 +37,7 @@ WINDOWS = {"gpt": 3, "dos": 2}
 @pytest.fixture(scope="module", params=["gpt", "dos"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("disk")
-    make_disk(folder / "disk.raw", folder / "mnt", label=request.param)
+    make_disk(folder / "disk.raw", label=request.param)
     return request.param, folder / "disk.raw"
 
 
@@ -114,7 +121,7 @@ def test_choice_of_another_partition_of_this_disk_is_told_and_left(disk: Path, l
 
 
 def test_missing_boot_configuration_is_told(tmp_path: Path) -> None:
-    make_disk(tmp_path / "disk.raw", tmp_path / "mnt")
+    make_disk(tmp_path / "disk.raw")
     with attached(tmp_path / "disk.raw", 1, 40) as loop:
         subprocess.run(["mdel", "-i", loop, "::/EFI/Microsoft/Boot/BCD"], check=True)
     assert read(str(tmp_path / "disk.raw")).problems == ["there is no boot configuration (BCD) on the disk"]
@@ -122,11 +129,11 @@ def test_missing_boot_configuration_is_told(tmp_path: Path) -> None:
 
 def test_drivers_of_disks_start_where_windows_does_not_look_anew(tmp_path: Path) -> None:
     disk = str(tmp_path / "disk.raw")
-    make_disk(Path(disk), tmp_path / "mnt", generalized=False, storage=3)
+    make_disk(Path(disk), generalized=False, storage=3)
     assert [problem.split(" does")[0] for problem in read(disk).problems] == ["the driver stornvme", "the driver storahci"]
     mend(disk)
     assert read(disk).problems == []
-    make_disk(Path(disk), tmp_path / "mnt", generalized=True, storage=3)
+    make_disk(Path(disk), generalized=True, storage=3)
     assert read(disk).problems == []
 
 

@@ -22,11 +22,11 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.registry impo
 from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
+from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import encode, make_disk, make_hive, make_tree
 from regipy.registry import RegistryHive
 from Registry import Registry
 
 from ..module import run
-from .windows import encode, make_disk, make_hive, make_tree
 
 PASSWORD = "correct horse"
 CONFIG = "Windows/System32/config"
@@ -407,7 +407,7 @@ class TestRegistry:
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("windows")
-    make_disk(folder / "w.raw", folder / "mnt")
+    make_disk(folder / "w.raw")
     return folder / "w.raw"
 
 

@@ -2,26 +2,33 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stands in for Windows, which cannot be had here: a tree of files like its own, with hives in its real format, made with hivex.
+"""Stands in for Windows, which the virtual lab cannot have: a disk and files like its own, with hives in its real format.
 
-What Windows itself would do with it is not tested by any of this.
+C(python3 -m …lab.windows DISK) makes a disk. What Windows itself would do with it is not tested by any of this.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-import subprocess
+import sys
+import tempfile
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Dict, Iterator, Union
 
-import hivex
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.mount import mounted
+
+try:
+    import hivex
+except ImportError:
+    hivex = None
 
 GENERALIZED = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
 SZ, BINARY, DWORD = 1, 3, 4
-Values = dict[str, "str | int | bytes"]
+Values = Dict[str, Union[str, int, bytes]]
 
 
 def empty_hive() -> bytes:
@@ -105,7 +112,7 @@ def make_tree(
         },
     )
     command = r"oobe\windeploy.exe" if vista else "setup -newsetup -mini"
-    sets = {
+    sets: dict[str, Values] = {
         rf"ControlSet{number:03d}\Control\Session Manager\Environment": {"PROCESSOR_ARCHITECTURE": architecture}
         for number in sorted({1, current})
     }
@@ -178,31 +185,32 @@ def make_bcd(path: Path, boot: bytes, windows: bytes) -> None:
     )
 
 
-def make_disk(disk: Path, mnt: Path, *, label: str = "gpt", **options: Any) -> None:
-    """Make a disk as Windows Setup does, with a Windows on it; with an MBR it has System Reserved instead of ESP and MSR."""
+def make_disk(disk: Path, *, label: str = "gpt", **options: Any) -> None:
+    """Make a disk as Windows Setup does, with a Windows on it; with an MBR it has System Reserved instead of ESP and MSR.
+
+    :param label: C(gpt) or C(dos).
+    :param options: Those of C(make_tree).
+    """
     with disk.open("wb") as file:
         file.truncate(160 << 20)
-    layout = GPT_LAYOUT if label == "gpt" else MBR_LAYOUT
-    subprocess.run(["sfdisk", "--quiet", disk], input=layout.encode(), check=True, capture_output=True)
-    described = subprocess.run(["sfdisk", "--json", disk], check=True, capture_output=True).stdout
-    table = json.loads(described)["partitiontable"]
-    number = 3 if label == "gpt" else 2
-    bcd = disk.with_suffix(".bcd")
-    make_bcd(bcd, device_element(table, 1), device_element(table, number))
-    windows = device_element(table, number)
+    run(["sfdisk", "--quiet", str(disk)], data=(GPT_LAYOUT if label == "gpt" else MBR_LAYOUT).encode())
+    table = json.loads(run(["sfdisk", "--json", str(disk)]).stdout)["partitiontable"]
+    boot, windows = device_element(table, 1), device_element(table, 3 if label == "gpt" else 2)
     drive = b"DMIO:ID:" + windows[0x20:0x30] if label == "gpt" else windows[0x38:0x3C] + windows[0x20:0x28]
-    if label == "gpt":
-        with attached(disk, 1, 40) as loop:
-            subprocess.run(["mkfs.vfat", "-F", "32", loop], check=True, capture_output=True)
-            subprocess.run(["mmd", "-i", loop, "::/EFI", "::/EFI/Microsoft", "::/EFI/Microsoft/Boot"], check=True)
-            subprocess.run(["mcopy", "-i", loop, bcd, "::/EFI/Microsoft/Boot/BCD"], check=True)
-    else:
-        with ntfs_volume(disk, 1, 56, "System Reserved", mnt):
-            (mnt / "Boot").mkdir()
-            (mnt / "Boot/BCD").write_bytes(bcd.read_bytes())
-    with ntfs_volume(disk, 57, 64, "Windows", mnt):
-        make_tree(mnt, drive=drive, **options)
-    with ntfs_volume(disk, 121, 32, "WinRE", mnt):
+    with tempfile.TemporaryDirectory() as place:
+        make_bcd(Path(place, "BCD"), boot, windows)
+        if label == "gpt":
+            with attached(disk, 1, 40) as loop:
+                run(["mkfs.vfat", "-F", "32", loop])
+                run(["mmd", "-i", loop, "::/EFI", "::/EFI/Microsoft", "::/EFI/Microsoft/Boot"])
+                run(["mcopy", "-i", loop, f"{place}/BCD", "::/EFI/Microsoft/Boot/BCD"])
+        else:
+            with ntfs_volume(disk, 1, 56, "System Reserved") as folder:
+                (folder / "Boot").mkdir()
+                (folder / "Boot/BCD").write_bytes(Path(place, "BCD").read_bytes())
+    with ntfs_volume(disk, 57, 64, "Windows") as folder:
+        make_tree(folder, drive=drive, **options)
+    with ntfs_volume(disk, 121, 32, "WinRE"):
         pass
 
 
@@ -210,22 +218,21 @@ def make_disk(disk: Path, mnt: Path, *, label: str = "gpt", **options: Any) -> N
 def attached(disk: Path, start: int, size: int) -> Iterator[str]:
     """Make I(size) MiB of a disk, I(start) MiB from its begin, a device."""
     span = [f"--offset={start << 20}", f"--sizelimit={size << 20}"]
-    attach = ["losetup", "--find", "--show", "--sector-size=512", *span, disk]
-    loop = subprocess.run(attach, check=True, capture_output=True, text=True).stdout.strip()
+    loop = run(["losetup", "--find", "--show", "--sector-size=512", *span, str(disk)]).stdout.decode().strip()
     try:
         yield loop
     finally:
-        subprocess.run(["losetup", "--detach", loop], check=True)
+        run(["losetup", "--detach", loop])
 
 
 @contextmanager
-def ntfs_volume(disk: Path, start: int, size: int, label: str, mnt: Path) -> Iterator[None]:
-    """Make an NTFS volume, and have it mounted for a moment."""
-    mnt.mkdir(exist_ok=True)
+def ntfs_volume(disk: Path, start: int, size: int, label: str) -> Iterator[Path]:
+    """Make an NTFS volume, and yield its folder."""
     with attached(disk, start, size) as loop:
-        subprocess.run(["mkfs.ntfs", "-F", "-q", "-L", label, loop], check=True, capture_output=True)
-        subprocess.run(["mount", "-t", "ntfs-3g", loop, mnt], check=True)
-        try:
-            yield
-        finally:
-            subprocess.run(["umount", mnt], check=True)
+        run(["mkfs.ntfs", "-F", "-q", "-L", label, loop])
+        with mounted(loop, "rw", "ntfs-3g") as folder:
+            yield folder
+
+
+if __name__ == "__main__":
+    make_disk(Path(sys.argv[1]))
