@@ -55,6 +55,11 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  export:
+    description: Keys to return with all that is in them, after the merge, so that two machines or two runs can be compared.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -77,6 +82,10 @@ hives:
   returned: success
   type: list
   elements: str
+exported:
+  description: The keys of O(export), as a registry file.
+  returned: when O(export) is given
+  type: str
 """
 
 from pathlib import Path
@@ -85,7 +94,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import Change, declared, read
-from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import export, merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
 
 
@@ -100,8 +109,11 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def apply(module: AnsibleModule, folder: Path, changes: list[Change]) -> dict[str, Any]:
-    merged = merge(Volume(folder), changes, dry_run=module.check_mode)
+    volume = Volume(folder)
+    merged = merge(volume, changes, dry_run=module.check_mode)
+    exported = {"exported": export(volume, module.params["export"])} if module.params["export"] else {}
     return {
+        **exported,
         "changed": bool(merged.hives),
         "hives": merged.hives,
         "diff": {"before": merged.before, "after": merged.after},
@@ -126,6 +138,7 @@ def main() -> None:
             "disk": {"type": "path"},
             "files": {"type": "list", "elements": "path", "default": []},
             "keys": {"type": "list", "elements": "dict", "options": key, "default": [], "no_log": False},
+            "export": {"type": "list", "elements": "str", "default": []},
         },
         mutually_exclusive=[("disk", "path")],
         required_one_of=[("disk", "path")],

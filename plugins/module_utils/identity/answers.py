@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import locale
 import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
@@ -22,6 +23,13 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.time_zones im
 _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,13}[A-Za-z0-9])?")
 _KEY = re.compile(r"[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{4})?-(?:[A-Z]{2}|\d{3})")
+# [MS-LCID] "Windows Language Code Identifier Reference"; Windows takes any region with them.
+_LANGUAGES = frozenset(
+    """af am ar arn as az ba be bg bn bo br bs ca chr ckb co cs cy da de dsb dv dz el en es et eu fa ff fi fil fo fr fy ga gd gl gn gsw
+    gu ha haw he hi hr hsb hu hy id ig ii is it iu ja jv ka kk kl km kn ko kok ks ku ky la lb lo lt lv mg mi mk ml mn moh mr ms mt my
+    nb ne nl nn nso oc om or pa pl prs ps pt quc quz rm ro ru rw sa sah sd se si sk sl sma smj smn sms so sq sr ss st sv sw syr ta te
+    tg th ti tk tn tr ts tt tzm ug uk ur uz ve vi wo xh yi yo zgh zh zu""".split()
+)
 _MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
 _ACCOUNT_FORBIDDEN = set('"/\\[]:;|=,+*?<>')
 SYNCHRONOUS_LONGEST, FIRST_LOGON_LONGEST = 259, 1024
@@ -115,7 +123,10 @@ def from_options(options: Mapping[str, Any]) -> Answers:
             )
             for item in options.get("interfaces") or []
         ],
-        accounts=[Account(**{key: value for key, value in item.items() if value}) for item in options.get("accounts") or []],
+        accounts=[
+            Account(item["name"], item["password"], item.get("group") or "Administrators", item.get("display_name") or "")
+            for item in options.get("accounts") or []
+        ],
         auto_logon=logon.get("account") or "",
         auto_logon_count=logon.get("count") or 1,
         first_logon_commands=options.get("first_logon_commands") or [],
@@ -139,8 +150,8 @@ def check(answers: Answers) -> None:
         raise IdentityError(f"time_zone: Windows knows no {answers.time_zone!r}; did you mean {', '.join(near) or 'UTC'}?")
     if answers.product_key and not _KEY.fullmatch(answers.product_key):
         raise IdentityError("product_key: this is not a product key: five groups of five letters and digits, with dashes")
-    if answers.locale and not _LOCALE.fullmatch(answers.locale):
-        raise IdentityError(f"locale: {answers.locale!r} is not a language and a region, such as de-DE")
+    if answers.locale:
+        _check_locale(answers.locale)
     _check_join(answers.join)
     _check_accounts(answers)
     for interface in answers.interfaces:
@@ -152,6 +163,15 @@ def check(answers: Answers) -> None:
         for command in commands:
             if not command or len(command) > longest:
                 raise IdentityError(f"{option}: a command has 1 to {longest} characters, not {len(command)}: {command[:60]}")
+
+
+def _check_locale(name: str) -> None:
+    if not _LOCALE.fullmatch(name):
+        raise IdentityError(f"locale: {name!r} is not a language and a region, such as de-DE")
+    known = [one.replace("_", "-") for one in locale.windows_locale.values()]
+    if name.split("-")[0] not in _LANGUAGES:
+        near = difflib.get_close_matches(name, known, 3, 0.5)
+        raise IdentityError(f"locale: Windows knows no language of {name!r}; did you mean {', '.join(near) or 'en-US'}?")
 
 
 def check_name(name: str) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import
 
 NONE, SZ, EXPAND_SZ, BINARY, DWORD, MULTI_SZ, QWORD = 0, 1, 2, 3, 4, 7, 11
 NAMES = {"none": NONE, "string": SZ, "expand": EXPAND_SZ, "binary": BINARY, "dword": DWORD, "multi": MULTI_SZ, "qword": QWORD}
+HEADER = "Windows Registry Editor Version 5.00\n\n"
 _HEADERS = ("Windows Registry Editor Version 5.00", "REGEDIT4")
 _VALUE = re.compile(r'(?:@|"(?P<name>(?:[^"\\]|\\.)*)")\s*=\s*(?P<data>.*)', re.DOTALL)
 _HEX = re.compile(r"hex(?:\((?P<type>[0-9a-f]+)\))?:(?P<bytes>.*)", re.IGNORECASE | re.DOTALL)

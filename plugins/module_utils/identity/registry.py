@@ -13,7 +13,7 @@ from typing import Sequence
 from ansible_collections.reimage.lab.plugins.module_utils.identity import hives
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.hives import Hive
-from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import Change, Value, show
+from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import HEADER, Change, Value, show
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume
 
 _CURRENT = re.compile(r"CurrentControlSet(?=\\|$)", re.IGNORECASE)
@@ -68,6 +68,29 @@ def merge(volume: Volume, changes: Sequence[Change], *, dry_run: bool = False) -
             if path:
                 hives.replace(path, different)
     return result
+
+
+def export(volume: Volume, keys: Sequence[str]) -> str:
+    """Return keys with all that is in them, as a registry file.
+
+    :raises IdentityError: A key is in no hive, or not in its hive.
+    """
+    return HEADER + "".join(_exported(volume, key.rstrip("\\")) for key in keys)
+
+
+def _exported(volume: Volume, key: str) -> str:
+    file, path = hives.place(key)
+    hive = open_hive(volume, file)
+    if file == _SYSTEM:
+        path = _CURRENT.sub(hives.control_set(hive), path, count=1)
+    if hive.node(path) is None:
+        raise IdentityError(f"{key}: there is no such key in {file}")
+    pending, text = [""], ""
+    while pending:
+        below = pending.pop()
+        text += show(key + below, hive.values(path + below))
+        pending += [f"{below}\\{child}" for child in sorted(hive.children(path + below), reverse=True)]
+    return text
 
 
 def _differs(hive: Hive, key: str, change: Change) -> bool:

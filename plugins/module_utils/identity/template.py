@@ -64,10 +64,10 @@ def fill(text: str, name: str, answers: Answers, architecture: str) -> str:
         # Windows skips what it has done already.
         settings.attrib.pop("wasPassProcessed", None)
     shell = _find(root, "specialize", SHELL, architecture)
-    put(shell, "ComputerName", answers.computer_name)
+    _set(shell, "ComputerName", answers.computer_name)
     for tag, value in (("ProductKey", answers.product_key), ("TimeZone", answers.time_zone)):
         if value:
-            put(shell, tag, value)
+            _set(shell, tag, value)
     if answers.join.declared:
         part = _find(root, "specialize", JOIN, architecture)
         for child in list(part):
@@ -106,6 +106,14 @@ def _find(root: ET.Element, wanted: str, name: str, architecture: str) -> ET.Ele
         has = ", ".join(str(item.get("processorArchitecture")) for item in parts)
         raise IdentityError(f"the template has {name} for {has}, and this Windows is {architecture}")
     return mine[0] if mine else component(settings, name, architecture)
+
+
+def _set(part: ET.Element, name: str, text: str) -> None:
+    """Have an element of a component hold I(text); a new one comes where the schema has it, which is by the alphabet."""
+    if part.find(f"{{{NS}}}{name}") is None:
+        place = next((number for number, child in enumerate(part) if _local(child) > name), len(part))
+        part.insert(place, ET.Element(f"{{{NS}}}{name}"))
+    put(part, name, text)
 
 
 def _local(element: ET.Element) -> str:

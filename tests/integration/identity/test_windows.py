@@ -18,7 +18,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity import regfil
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
-from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import export, merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
@@ -258,6 +258,8 @@ class TestTemplate:
         assert xpath(file, at("specialize", "Shell-Setup", "RegisteredOwner")) == "Schule München"
         assert xpath(file, at("specialize", "UnattendedJoin", "Identification", "JoinWorkgroup")) == "LAB"
         assert xpath(file, at("oobeSystem", "Shell-Setup", "OOBE", "ProtectYourPC")) == "1"
+        order = [xpath(file, f"name({at('specialize', 'Shell-Setup')}/*[{number}])") for number in (1, 2, 3)]
+        assert order == ["ComputerName", "RegisteredOwner", "TimeZone"]
         assert "wasPassProcessed" not in file.read_text()
         assert file.read_bytes().isascii()
 
@@ -357,6 +359,17 @@ class TestRegistry:
         before = digests(tree)
         assert merge(Volume(tree), changes).hives == []
         assert digests(tree) == before
+
+    def test_export_of_a_key_can_be_merged_elsewhere(self, tree: Path, tmp_path: Path) -> None:
+        merge(Volume(tree), regfile.parse(self.REG.encode("utf-8"), "lab.reg"))
+        keys = [r"HKLM\SOFTWARE\Lab", r"HKLM\SYSTEM\CurrentControlSet\Control\BitLocker"]
+        exported = export(Volume(tree), keys)
+        other = Volume(make_tree(tmp_path / "other"))
+        merge(other, regfile.parse(exported.encode("utf-8"), "exported.reg"))
+        assert export(other, keys) == exported
+        assert r"[HKLM\SOFTWARE\Lab\Deep\Er]" in exported
+        with pytest.raises(IdentityError, match="there is no such key"):
+            export(other, [r"HKLM\SOFTWARE\Nobody"])
 
     def test_dry_run_shows_what_would_change(self, tree: Path) -> None:
         before = digests(tree)

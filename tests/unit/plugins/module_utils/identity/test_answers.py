@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a Windows cannot become is refused by name, before a disk is looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import check_for, from_options
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+
+ACCOUNT = {"name": "technician", "password": "correct horse"}
+CARD = {"mac": "52:54:00:12:34:56", "addresses": ["192.0.2.17/24"]}
+
+
+def answers(**more: Any) -> Any:
+    return from_options({"computer_name": "PC-0042", **more})
+
+
+def test_all_that_windows_takes_is_taken() -> None:
+    found = answers(
+        time_zone="W. Europe Standard Time",
+        locale="de-DE",
+        product_key="aaaaa-bbbbb-ccccc-ddddd-eeeee",
+        join={"domain": "lab.test", "ou": "OU=Lab,DC=lab,DC=test", "username": "joiner", "password": "x"},
+        accounts=[ACCOUNT],
+        auto_logon={"account": "Technician"},
+        first_logon_commands=["x" * 1024],
+        specialize_commands=["x" * 259],
+        interfaces=[{**CARD, "mac": "52-54-00-12-34-56", "gateway": "192.0.2.1", "dns": ["2001:db8::53"]}],
+    )
+    assert found.product_key == "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE"
+    assert found.interfaces[0].mac == "52:54:00:12:34:56"
+
+
+@pytest.mark.parametrize("locale", ["sr-Latn-RS", "es-419", "zh-CN", "haw-US"])
+def test_locales_of_windows(locale: str) -> None:
+    assert answers(locale=locale).locale == locale
+
+
+@pytest.mark.parametrize("name", ["", "PC-12345678901234", "12345", "-PC", "PC-", "PC 1", "PC_1", "PC.1", "Köln-1", "*"])
+def test_names_that_a_computer_cannot_have(name: str) -> None:
+    with pytest.raises(IdentityError, match="computer_name"):
+        answers(computer_name=name)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"time_zone": "Europe/Berlin"}, "time_zone: Windows knows no 'Europe/Berlin'"),
+        ({"time_zone": "W. Europe Standart Time"}, "did you mean W. Europe Standard Time"),
+        ({"locale": "german"}, "locale: 'german' is not"),
+        ({"locale": "xx-DE"}, "locale: Windows knows no language"),
+        ({"product_key": "AAAAA-BBBBB"}, "product_key"),
+        ({"specialize_commands": ["x" * 260]}, "specialize_commands: .* 259"),
+        ({"specialize_commands": [""]}, "specialize_commands"),
+        ({"first_logon_commands": ["x"]}, "first_logon_commands: .* auto_logon"),
+        (
+            {"accounts": [ACCOUNT], "auto_logon": {"account": "technician"}, "first_logon_commands": ["x" * 1025]},
+            "first_logon_commands: .* 1024",
+        ),
+        ({"auto_logon": {"account": "nobody"}}, "auto_logon: 'nobody'"),
+        ({"accounts": [{**ACCOUNT, "name": "pc-0042"}]}, "the name of the computer too"),
+        ({"accounts": [ACCOUNT, {**ACCOUNT, "name": "TECHNICIAN"}]}, "declared twice"),
+        ({"accounts": [{**ACCOUNT, "name": "a/b"}]}, "accounts: 'a/b'"),
+        ({"accounts": [{**ACCOUNT, "password": ""}]}, "needs a password"),
+        ({"join": {"workgroup": "LAB", "domain": "lab.test"}}, "not in both"),
+        ({"join": {"domain": "lab.test"}}, "needs username and password"),
+        ({"join": {"offline_blob": "AA", "username": "joiner"}}, "needs no credentials"),
+        ({"join": {"ou": "OU=Lab"}}, "only with a domain"),
+        ({"join": {"domain": "lab.test", "username": "a", "password": "b", "ou": "Lab"}}, "distinguished name"),
+        ({"join": {"workgroup": "x" * 16}}, "workgroup"),
+        ({"interfaces": [{**CARD, "mac": "52:54:00:12:34"}]}, "is not a MAC address"),
+        ({"interfaces": [{**CARD, "addresses": ["192.0.2.17"]}]}, "needs a prefix"),
+        ({"interfaces": [{**CARD, "addresses": ["192.0.2.300/24"]}]}, "192.0.2.300"),
+        ({"interfaces": [{**CARD, "gateway": "198.51.100.1"}]}, "in none of its networks"),
+        ({"interfaces": [{**CARD, "dns": ["nameserver"]}]}, "nameserver"),
+        ({"remoting": "telnet"}, "remoting: 'telnet'"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(IdentityError, match=said):
+        answers(**more)
+
+
+def test_windows_11_wants_an_account() -> None:
+    check_for(answers(accounts=[ACCOUNT]), 22631)
+    check_for(answers(), 19045)
+    with pytest.raises(IdentityError, match="Microsoft account"):
+        check_for(answers(), 22631)
