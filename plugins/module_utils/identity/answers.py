@@ -24,11 +24,13 @@ _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,13}[A-Za-z0-9])?")
 _KEY = re.compile(r"[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{4})?-(?:[A-Z]{2}|\d{3})")
 # [MS-LCID] "Windows Language Code Identifier Reference"; Windows takes any region with them.
-_LANGUAGES = frozenset(
-    """af am ar arn as az ba be bg bn bo br bs ca chr ckb co cs cy da de dsb dv dz el en es et eu fa ff fi fil fo fr fy ga gd gl gn gsw
-    gu ha haw he hi hr hsb hu hy id ig ii is it iu ja jv ka kk kl km kn ko kok ks ku ky la lb lo lt lv mg mi mk ml mn moh mr ms mt my
-    nb ne nl nn nso oc om or pa pl prs ps pt quc quz rm ro ru rw sa sah sd se si sk sl sma smj smn sms so sq sr ss st sv sw syr ta te
-    tg th ti tk tn tr ts tt tzm ug uk ur uz ve vi wo xh yi yo zgh zh zu""".split()
+_LANGUAGES = (
+    " af am ar arn as az ba be bg bn bo br bs ca chr ckb co cs cy da de dsb dv dz el en es et eu fa ff fi fil fo fr"
+    " fy ga gd gl gn gsw gu ha haw he hi hr hsb hu hy id ig ii is it iu ja jv ka kk kl km kn ko kok ks ku ky la lb"
+    " lo lt lv mg mi mk ml mn moh mr ms mt my nb ne nl nn nso oc om or pa pl prs ps pt quc quz rm ro ru rw sa sah sd"
+    " se si sk sl sma smj smn sms so sq sr ss st sv sw syr ta te tg th ti tk tn tr ts tt tzm ug uk ur uz ve vi wo xh"
+    " yi yo zgh zh zu"
+    " "
 )
 _MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
 _ACCOUNT_FORBIDDEN = set('"/\\[]:;|=,+*?<>')
@@ -169,7 +171,7 @@ def _check_locale(name: str) -> None:
     if not _LOCALE.fullmatch(name):
         raise IdentityError(f"locale: {name!r} is not a language and a region, such as de-DE")
     known = [one.replace("_", "-") for one in locale.windows_locale.values()]
-    if name.split("-")[0] not in _LANGUAGES:
+    if f" {name.split('-')[0]} " not in _LANGUAGES:
         near = difflib.get_close_matches(name, known, 3, 0.5)
         raise IdentityError(f"locale: Windows knows no language of {name!r}; did you mean {', '.join(near) or 'en-US'}?")
 
