@@ -9,20 +9,22 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Dict, Optional
+from typing import Dict, Optional, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity import remoting, sysprep_inf, template, unattend
+from ansible_collections.reimage.lab.plugins.module_utils.identity import regfile, remoting, sysprep_inf, template, unattend
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, check_for
+from ansible_collections.reimage.lab.plugins.module_utils.identity.drivers import FOLDER, inf_folders
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.offline_join import check_blob
 from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import Change
-from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import merge
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume
+from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import merge, open_hive
+from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import CONFIG, Volume
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import COMPETITORS, Windows, inspect
 
 ANSWER_FILE = "Windows/Panther/unattend.xml"
 RECORD = "ProgramData/reimage/identity.json"
 COMPLETE = "Windows/Setup/Scripts/SetupComplete.cmd"
+_CURRENT_VERSION = r"Microsoft\Windows\CurrentVersion"
 _BEGIN, _END = "rem reimage.lab: begin", "rem reimage.lab: end"
 _CLEAN = rf"""{_BEGIN}
 del /f /q C:\Windows\Panther\unattend.xml C:\Windows\Panther\Unattend\*.xml C:\Windows\System32\Sysprep\unattend.xml
@@ -65,7 +67,11 @@ def inject(
     check_for(answers, windows.build)
     if answers.join.offline_blob:
         check_blob(answers.join.offline_blob, answers.computer_name)
-    wanted = _xp(answers, template_text) if windows.flavour == "sysprep_inf" else _vista(volume, answers, template_text, windows)
+    if windows.flavour == "sysprep_inf":
+        wanted, setup = _xp(volume, answers, template_text)
+    else:
+        wanted = _vista(volume, answers, template_text, windows)
+        setup = [Change(r"HKLM\SYSTEM\Setup", values={"UnattendFile": None})]
     if image:
         wanted[RECORD] = json.dumps({"hostname": answers.computer_name, "image": image}).encode()
     result = Injected(False, windows)
@@ -76,7 +82,6 @@ def inject(
         result.files.append(name)
         result.before += _masked(name, old, answers)
         result.after += _masked(name, data, answers)
-    setup = [Change(r"HKLM\SYSTEM\Setup", values={"UnattendFile": None})] if windows.flavour == "unattend" else []
     registry = merge(volume, setup, dry_run=True)
     result.before, result.after = result.before + registry.before, result.after + registry.after
     result.changed = bool(result.files or registry.hives)
@@ -105,8 +110,22 @@ def _vista(volume: Volume, answers: Answers, template_text: str, windows: Window
     return files
 
 
-def _xp(answers: Answers, template_text: str) -> Files:
-    return {sysprep_inf.FILE: sysprep_inf.render(answers, template_text).encode("ascii")}
+def _xp(volume: Volume, answers: Answers, template_text: str) -> tuple[Files, list[Change]]:
+    folders = inf_folders(volume) if answers.drivers else []
+    text = sysprep_inf.render(answers, template_text, folders)
+    return {sysprep_inf.FILE: text.encode("ascii")}, [_device_path(volume, folders)] if answers.drivers else []
+
+
+def _device_path(volume: Volume, folders: Sequence[str]) -> Change:
+    """Return what has Windows XP look for drivers in some folders.
+
+    Sysprep takes C(OemPnPDriversPath) into this value when it is started, which it was before the disk was captured.
+    """
+    before = open_hive(volume, f"{CONFIG}/SOFTWARE").text(_CURRENT_VERSION, "DevicePath") or r"%SystemRoot%\inf"
+    ours = rf"%SystemDrive%\{FOLDER}" + "\\"
+    kept = [part for part in before.split(";") if part and not f"{part}\\".lower().startswith(ours.lower())]
+    value = ";".join([*kept, *(rf"%SystemDrive%\{folder}" for folder in folders)])
+    return Change(rf"HKLM\SOFTWARE\{_CURRENT_VERSION}", values={"DevicePath": (regfile.EXPAND_SZ, regfile.text(value))})
 
 
 def complete(existing: bytes) -> bytes:

@@ -10,23 +10,25 @@ Source: Microsoft, Windows XP Service Pack 2 deployment tools, C(ref.chm).
 from __future__ import annotations
 
 import re
+from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.time_zones import TIME_ZONES
 
 FILE = "Sysprep/sysprep.inf"
-DRIVERS = r"\Drivers"
+DRIVERS_LONGEST = 4096  # characters: Microsoft, KB 312535
 _SECTION = re.compile(r"\s*\[([^\]]+)\]\s*")
 
 
-def render(answers: Answers, template: str = "") -> str:
+def render(answers: Answers, template: str = "", driver_folders: Sequence[str] = ()) -> str:
     """Return the file: a whole one, or a user's own in which only what is declared is set.
 
+    :param driver_folders: Each folder that holds an INF, below the root of the volume; XP does not look into those below.
     :raises IdentityError: Something is declared that Windows XP does not have, or cannot be written in ASCII.
     """
     lines = template.replace("\r\n", "\n").rstrip("\n").split("\n") if template.strip() else []
-    for section, key, value in _declared(answers, own=not lines):
+    for section, key, value in _declared(answers, driver_folders, own=not lines):
         _set(lines, section, key, value)
     text = "\r\n".join(lines) + "\r\n"
     strange = "".join(sorted({letter for letter in text if not letter.isascii()}))
@@ -35,7 +37,7 @@ def render(answers: Answers, template: str = "") -> str:
     return text
 
 
-def _declared(answers: Answers, *, own: bool) -> list[tuple[str, str, str]]:
+def _declared(answers: Answers, driver_folders: Sequence[str], *, own: bool) -> list[tuple[str, str, str]]:
     if answers.join.offline_blob:
         raise IdentityError("join: Windows XP cannot join a domain offline: use domain, username and password")
     if answers.interfaces:
@@ -49,8 +51,8 @@ def _declared(answers: Answers, *, own: bool) -> list[tuple[str, str, str]]:
             ("GuiUnattended", "OemSkipWelcome", "1"),
             ("Networking", "InstallDefaultComponents", "Yes"),
         ]
-    if answers.drivers:
-        found.append(("Unattended", "OemPnPDriversPath", DRIVERS))
+    if driver_folders:
+        found.append(("Unattended", "OemPnPDriversPath", _driver_path(driver_folders)))
     if answers.time_zone:
         number = TIME_ZONES[answers.time_zone]
         if number is None:
@@ -62,6 +64,20 @@ def _declared(answers: Answers, *, own: bool) -> list[tuple[str, str, str]]:
         if value:
             found.append(("UserData", key, _quoted(value)))
     return [*found, *_join(answers), *_commands(answers)]
+
+
+def _driver_path(folders: Sequence[str]) -> str:
+    wrong = next((folder for folder in folders if ";" in folder), None)
+    if wrong:
+        raise IdentityError(f"drivers: Windows XP takes the semicolon in {wrong} for the end of the folder's name: rename it")
+    path = ";".join(folders)
+    if len(path) > DRIVERS_LONGEST:
+        raise IdentityError(
+            f"drivers: the names of the {len(folders)} folders with an INF have {len(path)} characters, and Windows XP takes"
+            f" {DRIVERS_LONGEST}: have fewer of them, or shorter names"
+        )
+    # Without quotation marks all behind the first semicolon would be a comment.
+    return _quoted(path)
 
 
 def _accounts(answers: Answers) -> list[tuple[str, str, str]]:

@@ -10,9 +10,10 @@ The volume is untrusted: a link in it, or a reparse point, is never followed.
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import BinaryIO, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
@@ -21,6 +22,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.partition imp
 
 FILESYSTEMS = ("ntfs", "vfat", "BitLocker")  # that Windows uses
 CONFIG = "Windows/System32/config"
+_PIECE = 1 << 20  # bytes
 
 
 class Files:
@@ -48,23 +50,33 @@ class Files:
 
     def write(self, name: str, data: bytes) -> None:
         """Have a file hold I(data), making folders as needed. An existing file keeps its rights."""
-        path, missing = self._resolve(name)
-        for part in missing[:-1]:
-            path /= part
-            path.mkdir()
-        if missing:
-            path /= missing[-1]
-        with path.open("r+b" if path.exists() else "xb") as file:
+        with self._open(name) as file:
             file.write(data)
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
+
+    def copy(self, source: Path, name: str) -> None:
+        """Have a file hold what I(source) does, however big it is, making folders as needed."""
+        try:
+            # Not synced one by one, which takes minutes for thousands of files; unmounting does it.
+            with source.open("rb") as data, self._open(name) as file:
+                shutil.copyfileobj(data, file, _PIECE)
+                file.truncate()
+        except OSError as error:
+            raise IdentityError(f"{source} could not be copied to {self.root}/{name}: {error.strerror}") from error
 
     def remove(self, name: str) -> None:
         """Have no file there."""
         path = self.find(name)
         if path:
             path.unlink()
+
+    def files(self, folder: str) -> list[Path]:
+        """Return all files below a folder, sorted. Links and reparse points are left out."""
+        path = self.find(folder)
+        found = [Path(place, name) for place, _folders, names in os.walk(path) for name in names] if path else []
+        return sorted(item for item in found if not item.is_symlink())
 
     def match(self, folder: str, pattern: str) -> list[str]:
         """Return the files in a folder whose names match, in any case, sorted."""
@@ -73,6 +85,19 @@ class Files:
             return []
         found = [item.name for item in path.iterdir() if Path(item.name.lower()).match(pattern.lower())]
         return [f"{folder}/{name}".lstrip("/") for name in sorted(found)]
+
+    def _open(self, name: str) -> BinaryIO:
+        """Open a file for writing from its start, making it and its folders as needed."""
+        path, missing = self._resolve(name)
+        try:
+            for part in missing[:-1]:
+                path /= part
+                path.mkdir()
+            if missing:
+                path /= missing[-1]
+            return path.open("xb" if missing else "r+b")
+        except OSError as error:
+            raise IdentityError(f"{path}: this cannot be written: {error.strerror}") from error
 
     def _resolve(self, name: str) -> tuple[Path, list[str]]:
         """Return how far a path exists, and the parts that do not."""
