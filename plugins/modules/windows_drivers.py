@@ -15,9 +15,9 @@ description:
     for Windows XP, which must be told each folder, it runs after this module.
   - Packs are folders C(VENDOR/PRODUCT) or C(VENDOR/PRODUCT/SKU), as unpacked by the manufacturer's own tool, with INF files
     anywhere below. Their names are compared with what the firmware says, in any case, as Windows would store them (without
-    a dot at the end, and with C(_) for characters that a file cannot have). Names may hold shell wildcards. At each level the same
-    name wins over a wildcard, and that over V(_any); the vendor counts first, then the product. If the product has a folder that
-    fits the SKU, that folder is the pack, else the whole product is.
+    a dot at the end, and with C(_) for characters that a file cannot have). Names may hold shell wildcards. At each level the
+    same name wins over a wildcard, and that over V(_any); the vendor counts first, then the product. If the product has a folder
+    that fits the SKU, that folder is the pack, else the whole product is.
   - Files that an earlier run copied, and that the machine does not need any more, are removed. C(C:\Drivers\.reimage.json) lists
     them. Other files there are left alone.
   - All is checked before anything is written. A second run changes nothing.

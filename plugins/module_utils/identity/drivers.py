@@ -176,8 +176,8 @@ def _check_space(volume: Volume, sizes: dict[str, int], removed: Sequence[str]) 
     needed = sum((size // cluster + 2) * cluster for size in sizes.values())
     if needed > free:
         raise IdentityError(
-            f"the drivers need {needed} bytes on the Windows volume, and {free} are free ({volume.root}): have fewer drivers in the"
-            " pack, or grow the volume when you deploy"
+            f"the drivers need {needed} bytes on the Windows volume, and {free} are free ({volume.root}): have fewer drivers in"
+            " the pack, or grow the volume when you deploy"
         )
 
 
