@@ -145,7 +145,7 @@ options:
     elements: str
     default: []
   drivers:
-    description: Install the drivers that are in C(C:\Drivers).
+    description: Install the drivers that are in C(C:\Drivers), such as M(reimage.lab.windows_drivers) puts there.
     type: bool
     default: false
   device_encryption:
