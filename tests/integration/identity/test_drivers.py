@@ -326,6 +326,5 @@ class TestModule:
         """Whatever it is: no pack here is for it."""
         result = self.call(capsys, path=str(tree), packs=str(shelf))
         assert (result["changed"], result["pack"]) == (False, "")
-        assert "no folder for this machine" in str(result["warnings"])
         failed = self.call(capsys, path=str(tree), packs=str(shelf), required=True)
-        assert failed["failed"]
+        assert failed["failed"] and "no folder for this machine" in failed["msg"]
