@@ -6,26 +6,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.dmi import Model
-from ansible_collections.reimage.lab.plugins.module_utils.hardware.pci import from_id
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.pci import from_id, pci_devices
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.drivers import RECORD, Installed, install
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
-from ansible_collections.reimage.lab.plugins.modules import windows_drivers
+from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import make_disk, make_tree
 from Registry import Registry
 
+from ..module import run
 from .test_windows import CONFIG, digests
-from .windows import make_disk, make_tree
 
 INFS = Path(__file__).parents[2] / "unit/plugins/module_utils/identity/infs"
 DELL = Model(["Dell Inc."], ["OptiPlex 7090"], ["0A52"])
@@ -213,7 +211,7 @@ class TestInstall:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
-    make_disk(tmp_path / "w.raw", tmp_path / "mnt")
+    make_disk(tmp_path / "w.raw")
     return tmp_path / "w.raw"
 
 
@@ -296,12 +294,7 @@ class TestXp:
 
 
 class TestModule:
-    def call(self, capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:
-        with patch_module_args(options), pytest.raises(SystemExit):
-            windows_drivers.main()
-        return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
-
-    def test_disk(self, disk: Path, shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_disk(self, disk: Path, shelf: Path) -> None:
         options = {
             "disk": str(disk),
             "packs": str(shelf),
@@ -309,22 +302,22 @@ class TestModule:
             "product": "OptiPlex 7090",
             "devices": [INTEL.ids[0], f"{STRANGE.ids[0]}&CC_028000"],
         }
-        would = self.call(capsys, **options, _ansible_check_mode=True)
-        did = self.call(capsys, **options)
+        would, did = run("windows_drivers", check=True, **options), run("windows_drivers", **options)
         assert would == did
         assert (did["changed"], did["pack"], did["folders"], did["files"]) == (True, "Dell Inc/OptiPlex 70*", ["Net/Intel"], 2)
         assert did["bytes"] > 300_000
         assert did["matched"][0]["inf"] == "Net/Intel/e1d.inf"
-        assert did["unnamed_devices"] == [
-            {"id": STRANGE.ids[0], "address": "", "description": "wireless network controller"}
-        ]  # fmt: skip
-        again = self.call(capsys, **options)
-        assert (again["changed"], again["copied"], again["diff"]) == (False, [], {"before": "", "after": ""})
+        shown = {"id": STRANGE.ids[0], "address": "", "description": "wireless network controller"}
+        assert did["unnamed_devices"] == [shown]
+        again = run("windows_drivers", **options)
+        assert (again["changed"], again["copied"], again["removed"], again["files"]) == (False, [], [], 2)
         assert subprocess.run(["losetup", "--associated", disk], capture_output=True, check=True).stdout == b""
 
-    def test_this_machine(self, tree: Path, shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_this_machine(self, tree: Path, shelf: Path) -> None:
         """Whatever it is: no pack here is for it."""
-        result = self.call(capsys, path=str(tree), packs=str(shelf))
-        assert (result["changed"], result["pack"]) == (False, "")
-        failed = self.call(capsys, path=str(tree), packs=str(shelf), required=True)
+        options = {"path": str(tree), "packs": str(shelf)}
+        result = run("windows_drivers", **options)
+        assert (result["changed"], result["pack"], result["failed"]) == (False, "", False)
+        assert len(result["unnamed_devices"]) == len(pci_devices())
+        failed = run("windows_drivers", **options, required=True)
         assert failed["failed"] and "no folder for this machine" in failed["msg"]
