@@ -23,7 +23,22 @@ from Registry import Registry
 from .conftest import ROOT, Play, attached, fields, records, stop
 
 PASSWORD = "lab-technician-password"  # as in the lab's inventory
+INF = """[Version]
+Signature = "$Windows NT$"
+Class = Net
+ClassGuid = {4d36e972-e325-11ce-bfc1-08002be10318}
+[Manufacturer]
+%Maker% = Cards, NTamd64
+[Cards.NTamd64]
+"A card" = Install, IDS
+[Strings]
+Maker = "Somebody"
+"""
+CARD = r"PCI\VEN_1AF4&DEV_1000, PCI\VEN_1AF4&DEV_1041"  # the network card of the lab's PCs, in both of its guises
 INJECTED = {
+    "Drivers/.reimage.json",
+    "Drivers/net/card.inf",
+    "Drivers/net/card.sys",
     "Windows/Panther/unattend.xml",
     "Windows/Setup/Scripts/SetupComplete.cmd",
     "Windows/Setup/Scripts/reimage-remoting.ps1",
@@ -35,6 +50,11 @@ INJECTED = {
 @pytest.fixture(scope="module")
 def output(play: Play) -> str:
     """What the playbooks printed that captured the master and reimaged pc-05."""
+    packs = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/drivers/_any/_any"
+    for name, device in (("net", CARD), ("other", r"PCI\VEN_8086&DEV_FFFF")):
+        (packs / name).mkdir(parents=True)
+        (packs / name / "card.inf").write_text(INF.replace("IDS", device))
+        (packs / name / "card.sys").write_bytes(b"MZ")
     captured = play("reimage.lab.capture_master", "target=master-windows")
     assert captured.returncode == 0, captured.stdout[-4000:]
     done = play("reimage-lab.yml", "target=pc-05")
@@ -89,6 +109,11 @@ def test_answer_file_holds_what_was_declared(windows: Path) -> None:
     assert answer(windows, "Interface", "Identifier") == "52-54-00-77-01-05"
     plain = ["iconv", "--from-code=US-ASCII", "--to-code=UTF-16", windows / "Windows/Panther/unattend.xml"]
     assert subprocess.run(plain, check=False, capture_output=True).returncode == 0
+
+
+def test_drivers_of_this_machine_are_there_and_will_be_installed(windows: Path) -> None:
+    assert sorted(path.name for path in (windows / "Drivers").iterdir()) == [".reimage.json", "net"]
+    assert "pnputil" in answer(windows, "RunSynchronous")
 
 
 def test_registry_holds_what_was_declared(windows: Path) -> None:
