@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils import mount
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError
+from ansible_collections.reimage.lab.plugins.module_utils.disk import mount
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, loop_device
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import blkid, read_partitions
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Iterator, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
 

@@ -14,9 +14,9 @@ from datetime import datetime, timezone
 from itertools import chain
 from typing import Iterator, Sequence, Tuple
 
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_id
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name

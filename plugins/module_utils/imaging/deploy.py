@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Iterator, NamedTuple, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import filesystems
+from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, DirectReader, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, DirectReader, loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import (
@@ -27,7 +28,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import AUTO, Layout, Place, moved, plan
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.longer import longer, shrink
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.record import Record, fingerprint
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader, read_blake3, read_ids

@@ -13,10 +13,10 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Table, open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.tables import Table, open_table
 
 FORMAT = 1
 LARGEST_HEAD = 4 << 20

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import GROWING
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Piece, Table, open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.filesystems import GROWING
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Index, Region
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import blkid, read_partitions
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.tables import Piece, Table, open_table
 
 _MIB = 1 << 20
 # Partitions that hold no user data, whatever their filesystem: EFI system, Windows recovery, and their MBR kin.

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import background, run, wait_until
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import filesystems
+from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import Place
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import used_now
 
 _TIMEOUT = 30
 

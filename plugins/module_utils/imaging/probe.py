@@ -6,17 +6,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import filesystems, lvm
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems, lvm
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Region
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.mbr import read_links
 
 _EXTENDED = ("5", "f", "85")
 
@@ -31,18 +30,6 @@ class Found:
     links: list[tuple[int, bytes]]
     regions: list[Region]
     warnings: list[str] = field(default_factory=list)
-
-
-def read_partitions(device: Device) -> tuple[str, list[dict[str, Any]]]:
-    """Return the kind of a disk's table, and its partitions as sfdisk describes them, I(number) added."""
-    try:
-        table = json.loads(run(["sfdisk", "--json", device.path]).stdout)["partitiontable"]
-    except CommandError as error:
-        raise ImagingError(f"disk {device.path}: there is no partition table: {error}") from error
-    partitions = table.get("partitions", [])
-    for partition in partitions:
-        partition["number"] = int(partition["node"][len(device.path) :].lstrip("p"))
-    return table["label"], partitions
 
 
 def probe(device: Device, accept: Sequence[str] = ()) -> Found:
@@ -96,16 +83,3 @@ def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], 
         extents=extents,
         size_min=least,
     )
-
-
-def blkid(path: str, start: int, size: int) -> dict[str, str]:
-    """Return what blkid says of a region of a disk, such as TYPE and LABEL, read from the disk itself."""
-    arguments = ["blkid", "--probe", "--output", "export", "--offset", str(start), "--size", str(size), path]
-    lines = run(arguments, accept=(0, 2)).stdout.decode(errors="replace").splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)
-
-
-def used_now(path: str, start: int, size: int, filesystem: str, sector: int) -> Extents:
-    """Return the used bytes of a filesystem as it is at this moment."""
-    with loop_device(path, start, size, sector) as loop:
-        return filesystems.used(loop, size, filesystem)

@@ -15,13 +15,13 @@ import hashlib
 import json
 import struct
 
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
+from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Piece
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import Layout, Place
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import used_now
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.tables import Piece
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 
 SIZE = 4096

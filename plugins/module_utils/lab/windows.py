@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Union
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.mount import mounted
+from ansible_collections.reimage.lab.plugins.module_utils.disk.mount import mounted
 
 try:
     import hivex

@@ -11,12 +11,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import give
 from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted_root
 from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import loop_device
 
 LAYOUT = b"label: gpt\nsize=32MiB, name=data\nsize=64MiB, name=root\n"
 DATA, ROOT = 1 << 20, 33 << 20

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils import ntfs
+from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.identity import regfile
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_ids
 
 from .conftest import MIB, ROOT, blank, contents, mounted, partition, sh
@@ -38,7 +38,7 @@ def windows(tmp_path: Path) -> Path:
 
 def refused(store: PathStore, disk: Path, *words: str) -> None:
     """The capture names the partition and says what to do, and stores nothing."""
-    with pytest.raises(ImagingError) as caught:
+    with pytest.raises(ReimageError) as caught:
         capture(store, str(disk), "lab", "1")
     for word in (str(disk), "partition 1", *words):
         assert word in str(caught.value)
@@ -63,7 +63,7 @@ class TestRefusals:
         with partition(windows, 1) as device, Path(device).open("r+b") as file:
             file.write(bitlocker_header())
         refused(store, windows, "BitLocker", "manage-bde -off")
-        with pytest.raises(ImagingError, match="BitLocker"):
+        with pytest.raises(ReimageError, match="BitLocker"):
             capture(store, str(windows), "lab", "1", accept=["dirty", "hibernated"])
 
     def test_linux_that_was_not_shut_down(self, store: PathStore, tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ class TestRefusals:
         assert capture(store, str(copy), "lab", "1", accept=["dirty"]).index.image == "lab/1"
 
     def test_disk_without_a_table(self, store: PathStore, tmp_path: Path) -> None:
-        with pytest.raises(ImagingError, match="no partition table"):
+        with pytest.raises(ReimageError, match="no partition table"):
             capture(store, str(blank(tmp_path / "empty.raw", 8)), "lab", "1")
 
     def test_disk_that_was_cut_short(self, store: PathStore, windows: Path) -> None:
         with windows.open("r+b") as file:
             file.truncate(43 * MIB)
-        with pytest.raises(ImagingError, match="damaged, or the disk was cut short"):
+        with pytest.raises(ReimageError, match="damaged, or the disk was cut short"):
             capture(store, str(windows), "lab", "1")
 
 
@@ -275,7 +275,7 @@ class TestSectors:
     def test_512_and_4k_are_not_mixed(self, store: PathStore, disk_4k: str, tmp_path: Path) -> None:
         captured = capture(store, disk_4k, "lab", "1")
         other = blank(tmp_path / "512.raw", 100)
-        with pytest.raises(ImagingError, match=r"sectors of 4096 bytes, and .* has 512"):
+        with pytest.raises(ReimageError, match=r"sectors of 4096 bytes, and .* has 512"):
             deploy(store, captured.index, str(other))
         assert not any(other.read_bytes())
 
@@ -290,7 +290,7 @@ class TestMirrors:
         bad = PathStore(tmp_path / "bad")
         region = next(region for region in captured[1].index.partitions if region.number == ROOT)
         damage(bad.root / chunk_path(read_ids(good, captured[1].index, region)[0]))
-        with pytest.raises(ImagingError, match=r"cannot be had from .*bad"):
+        with pytest.raises(ReimageError, match=r"cannot be had from .*bad"):
             deploy(bad, captured[1].index, str(target))
         assert deploy(bad, captured[1].index, str(target), mirrors=[good]).changed
         assert not deploy(good, captured[1].index, str(target)).changed

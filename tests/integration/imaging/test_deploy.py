@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import HttpStore, PathStore, chunk_path, read_index
 
 from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, blank, mounted, partition, sh, tree
@@ -151,7 +151,7 @@ class TestRefusals:
         {"flip": lambda: path.write_bytes(content), "truncate": lambda: path.write_bytes(content[:99]), "remove": path.unlink}[
             damage
         ]()
-        with pytest.raises(ImagingError, match=identifier.hex()):
+        with pytest.raises(ReimageError, match=identifier.hex()):
             deploy(store, index, str(target))
         with target.open("rb") as file:
             assert file.read(34 * 512) == bytes(34 * 512)
@@ -170,7 +170,7 @@ class TestRefusals:
 
         with monkeypatch.context() as patch:
             patch.setattr(Device, "write", write)
-            with pytest.raises(ImagingError, match="does not hold what was written to it: partition"):
+            with pytest.raises(ReimageError, match="does not hold what was written to it: partition"):
                 deploy(captured[0], captured[1].index, str(target))
         with target.open("rb") as file:
             assert file.read(34 * 512) == bytes(34 * 512)
@@ -180,30 +180,30 @@ class TestRefusals:
         path = store.root / "images/lab/1/p4.caibx"
         path.write_bytes(path.read_bytes()[:-1] + b"x")
         before = digest(target)
-        with pytest.raises(ImagingError, match=r"p4\.caibx"):
+        with pytest.raises(ReimageError, match=r"p4\.caibx"):
             deploy(store, captured[1].index, str(target))
         assert digest(target) == before
 
     def test_other_digest(self, captured: Store) -> None:
-        with pytest.raises(ImagingError, match="SHA-256"):
+        with pytest.raises(ReimageError, match="SHA-256"):
             read_index(captured[0], "lab", "1", "00" * 32)
 
     def test_too_small_disk(self, captured: Store, tmp_path: Path) -> None:
         small = blank(tmp_path / "small.raw", 130)
-        with pytest.raises(ImagingError, match="too small"):
+        with pytest.raises(ReimageError, match="too small"):
             deploy(captured[0], captured[1].index, str(small))
         assert small.read_bytes() == bytes(130 * MIB)
 
     def test_unknown_image_and_version_name_what_there_is(self, captured: Store) -> None:
-        with pytest.raises(ImagingError, match="there is: lab/1"):
+        with pytest.raises(ReimageError, match="there is: lab/1"):
             read_index(captured[0], "lab", "7")
-        with pytest.raises(ImagingError, match="there is: lab"):
+        with pytest.raises(ReimageError, match="there is: lab"):
             read_index(captured[0], "nosuch", "latest")
 
     def test_version_that_exists(self, master: Path, captured: Store) -> None:
-        with pytest.raises(ImagingError, match="already"):
+        with pytest.raises(ReimageError, match="already"):
             capture(captured[0], str(master), "lab", "1")
 
     def test_server_that_is_gone(self, captured: Store) -> None:
-        with pytest.raises(ImagingError, match="does not answer"):
+        with pytest.raises(ReimageError, match="does not answer"):
             read_index(HttpStore("http://127.0.0.1:9/store"), "lab", "1")

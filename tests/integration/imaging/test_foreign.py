@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import export_image, import_image
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
@@ -330,7 +330,7 @@ def damaged(folder: Path, tmp_path: Path, pattern: str, damage: str) -> Path:
 
 
 def refused(store: PathStore, source: Path, message: str, kind: str = "auto") -> None:
-    with pytest.raises(ImagingError, match=message):
+    with pytest.raises(ReimageError, match=message):
         import_image(store, "refused", "1", source, kind)
     assert [path for path in store.root.rglob("*") if path.is_file()] == []
 
@@ -509,7 +509,7 @@ class TestDiskFiles:
         index = image_of(store, pc)
         shutil.rmtree(store.root / "chunks")
         for kind in ("qcow2", "clonezilla"):
-            with pytest.raises(ImagingError, match="chunk"):
+            with pytest.raises(ReimageError, match="chunk"):
                 export_image(store, index, tmp_path / "exported", kind)
         assert {path.name for path in tmp_path.iterdir()} == {"store"}
 
@@ -525,7 +525,7 @@ class TestDiskFiles:
         sh("qemu-img", "convert", "-O", "vmdk", "-o", "subformat=monolithicFlat", pc, disk)
         import_image(store, "pc", "1", disk)
         disk.write_text(disk.read_text().replace('"disk-flat.vmdk"', f'"{pc}"'))
-        with pytest.raises(ImagingError, match=r"pc\.raw"):
+        with pytest.raises(ReimageError, match=r"pc\.raw"):
             import_image(store, "pc", "2", disk)
 
     @pytest.mark.parametrize("kind", ["qcow2", "vmdk", "vhdx", "vdi", "raw"])
@@ -533,7 +533,7 @@ class TestDiskFiles:
         disk = tmp_path / f"disk.{kind}"
         sh("qemu-img", "convert", "-O", kind, pc, disk)
         os.truncate(disk, disk.stat().st_size * 3 // 4)
-        with pytest.raises(ImagingError, match=rf"disk\.{kind}"):
+        with pytest.raises(ReimageError, match=rf"disk\.{kind}"):
             import_image(store, "refused", "1", disk)
         assert store.images() == []
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
 
@@ -167,7 +167,7 @@ def test_partition_to_grow_can_be_chosen_or_none(tmp_path: Path, take: Take) -> 
     disk = blank(tmp_path / "b.raw", 100)
     deploy(store, index, str(disk), grow="none")
     assert sizes(disk) == [40, 40]
-    with pytest.raises(ImagingError, match=r"'swap'.*1 \(root\), 2 \(home\)"):
+    with pytest.raises(ReimageError, match=r"'swap'.*1 \(root\), 2 \(home\)"):
         deploy(store, index, str(blank(tmp_path / "c.raw", 100)), grow="swap")
 
 
@@ -190,7 +190,7 @@ def test_filesystem_shrinks_on_the_target_if_the_disk_is_smaller(tmp_path: Path,
 def test_too_small_a_disk_is_refused_with_both_sizes_before_anything_is_written(tmp_path: Path, take: Take) -> None:
     store, index = take(make(tmp_path / "m.raw", 212, [("ext4", "root", 200, LINUX)]))
     small = blank(tmp_path / "small.raw", 16)
-    with pytest.raises(ImagingError, match=rf"too small: m/1 needs \d+ bytes, and it has {16 * MIB}"):
+    with pytest.raises(ReimageError, match=rf"too small: m/1 needs \d+ bytes, and it has {16 * MIB}"):
         deploy(store, index, str(small))
     assert not any(small.read_bytes())
 
@@ -236,7 +236,7 @@ class TestPreserve:
                 "ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy._Deploy._write_table",
                 lambda *_unused: pytest.fail("the table was written"),
             )
-            with pytest.raises(ImagingError):
+            with pytest.raises(ReimageError):
                 deploy(store, index, str(disk), preserve=["home"])
         assert files(disk, 2, "ext4") == kept
         deploy(store, index, str(disk), preserve=["home"])
@@ -246,9 +246,9 @@ class TestPreserve:
         store, index = take(make(tmp_path / "m.raw", 64, [("ext4", "root", 60, LINUX)]))
         disk = make(tmp_path / "pc.raw", 100, [("ext4", "old", 20, DATA), ("ext4", "home", 50, LINUX)])
         before = disk.read_bytes()
-        with pytest.raises(ImagingError, match=r"preserve 'house': 0 partitions.*2 \(home\)"):
+        with pytest.raises(ReimageError, match=r"preserve 'house': 0 partitions.*2 \(home\)"):
             deploy(store, index, str(disk), preserve=["house"])
-        with pytest.raises(ImagingError, match=r"too small"):
+        with pytest.raises(ReimageError, match=r"too small"):
             deploy(store, index, str(disk), preserve=["home"])
         assert disk.read_bytes() == before
 

@@ -22,9 +22,9 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store

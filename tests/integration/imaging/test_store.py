@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.prune import prune
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.signature import check, sign
@@ -84,7 +84,7 @@ def test_full_store_is_said_and_nothing_half_is_published(master: Path, tmp_path
     root.mkdir()
     sh("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", root)
     try:
-        with pytest.raises(ImagingError, match=r"cannot be written: .*No space left"):
+        with pytest.raises(ReimageError, match=r"cannot be written: .*No space left"):
             capture(PathStore(root), str(master), "lab", "1")
         assert not (root / "images").exists()
         assert not list(root.rglob(".*"))
@@ -101,7 +101,7 @@ def test_read_only_store_deploys_and_refuses_a_capture(store: PathStore, capture
     sh("mount", "--bind", "-o", "ro", store.root, store.root)
     try:
         assert deploy(store, captured[1].index, str(target)).changed
-        with pytest.raises(ImagingError, match="cannot be written"):
+        with pytest.raises(ReimageError, match="cannot be written"):
             capture(store, str(master), "lab", "2")
     finally:
         sh("umount", store.root)
@@ -140,7 +140,7 @@ class TestVerify:
         assert "p3.caibx" in verify_store(store).hurt["lab/1"]
 
     def test_unknown_image(self, store: PathStore) -> None:
-        with pytest.raises(ImagingError, match="there is: lab"):
+        with pytest.raises(ReimageError, match="there is: lab"):
             verify_store(store, "nosuch")
 
 
@@ -159,7 +159,7 @@ class TestPrune:
         assert chunks(store) == before
         assert not verify_store(store).hurt
         assert prune(store, grace=60) == type(result)()
-        with pytest.raises(ImagingError, match="missing"):
+        with pytest.raises(ReimageError, match="missing"):
             deploy(store, index, str(target))
 
     def test_newest_are_kept(self, store: PathStore, master: Path) -> None:
@@ -199,13 +199,13 @@ class TestPrune:
         age(store, 3600)
         (store.root / "images/lab/1/index.json").write_bytes(b"{}")
         before = chunks(store)
-        with pytest.raises(ImagingError, match="not an index"):
+        with pytest.raises(ReimageError, match="not an index"):
             prune(store, "lab", ["2"], grace=60)
         assert chunks(store) == before
         assert store.versions("lab") == ["1", "2"]
 
     def test_unknown_version(self, store: PathStore) -> None:
-        with pytest.raises(ImagingError, match="there is: lab/1"):
+        with pytest.raises(ReimageError, match="there is: lab/1"):
             prune(store, "lab", ["9"])
 
 
@@ -237,14 +237,14 @@ class TestSignature:
         assert check(store, "lab", "1", self.allowed(key)) == "images@example.org"
 
     def test_unsigned_changed_or_otherwise_signed_image_is_refused(self, store: PathStore, key: Path, tmp_path: Path) -> None:
-        with pytest.raises(ImagingError, match="not signed"):
+        with pytest.raises(ReimageError, match="not signed"):
             check(store, "lab", "1", self.allowed(key))
         sign(store, "lab", "1", str(key))
         other = tmp_path / "other"
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other)
-        with pytest.raises(ImagingError, match="not that of an allowed signer"):
+        with pytest.raises(ReimageError, match="not that of an allowed signer"):
             check(store, "lab", "1", self.allowed(other))
         path = store.root / "images/lab/1/index.json"
         path.write_bytes(path.read_bytes().replace(b'"description": ""', b'"description": "x"'))
-        with pytest.raises(ImagingError, match="not that of an allowed signer"):
+        with pytest.raises(ReimageError, match="not that of an allowed signer"):
             check(store, "lab", "1", self.allowed(key))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.filesystems import PARTCLONE
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import PARTCLONE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import partclone
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.clonezilla import part_ending
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, Partition, WorkDisk

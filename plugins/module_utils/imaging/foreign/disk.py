@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import blkid, read_partitions
 
 SECTOR = 512
 _EXTENDED = ("5", "f", "85", "c5")

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Callable
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import EXT, GROWING, PARTCLONE, resize
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.filesystems import EXT, GROWING, PARTCLONE, resize
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import partclone
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, Partition, WorkDisk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.streams import Parts, SplitWriter, sniff, unpacked

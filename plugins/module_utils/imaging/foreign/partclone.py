@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import PARTCLONE
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.filesystems import PARTCLONE
 
 MAGIC = b"partclone-image"
 _LONG = 24 * 3600
@@ -134,8 +135,8 @@ def _together(pump: Callable[[], None], work: Callable[[], None], end: int) -> N
     thread.start()
     try:
         work()
-    except ImagingError as error:
-        reason: ImagingError | None = error
+    except ReimageError as error:
+        reason: ReimageError | None = error
     else:
         reason = None
     finally:

@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Union
 
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture, new_version
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import clonezilla, clonezilla_writer, fog
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, work_disk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import FORMATS, create, raw_view, sniff
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import NONE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, Reader
 

@@ -16,7 +16,7 @@ import pytest
 
 zstandard = pytest.importorskip("zstandard")
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.clonezilla import part_ending
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.streams import (
     PLAIN,
@@ -66,18 +66,18 @@ def test_what_a_parallel_compressor_makes(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("cut", [1, 5_000])
 def test_cut_stream_names_its_last_part(tmp_path: Path, kind: str, cut: int) -> None:
     parts = split(tmp_path, PACKERS[kind](CONTENT)[:-cut], 10_000)
-    with pytest.raises(ImagingError, match=rf"{parts.paths[-1].name} ends too early"):
+    with pytest.raises(ReimageError, match=rf"{parts.paths[-1].name} ends too early"):
         content(parts, kind)
 
 
 def test_one_empty_or_short_part_is_named(tmp_path: Path) -> None:
     parts = split(tmp_path, CONTENT, 50_000)
     parts.paths[2].write_bytes(b"short")
-    with pytest.raises(ImagingError, match=r"part\.002 has 5 bytes"):
+    with pytest.raises(ReimageError, match=r"part\.002 has 5 bytes"):
         parts.check()
     parts.paths[-1].write_bytes(b"")
     parts.paths[2].write_bytes(bytes(50_000))
-    with pytest.raises(ImagingError, match="is empty"):
+    with pytest.raises(ReimageError, match="is empty"):
         parts.check()
 
 
@@ -86,14 +86,14 @@ def test_checksum_names_the_damaged_part(tmp_path: Path) -> None:
     sums = {path.name: ("sha1", hashlib.sha1(path.read_bytes()).hexdigest()) for path in parts.paths}
     assert content(Parts(parts.paths, sums), PLAIN) == CONTENT
     parts.paths[1].write_bytes(b"\xff" + parts.paths[1].read_bytes()[1:])
-    with pytest.raises(ImagingError, match=r"part\.001 is damaged"):
+    with pytest.raises(ReimageError, match=r"part\.001 is damaged"):
         content(Parts(parts.paths, sums), PLAIN)
 
 
 def test_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "image"
     path.write_bytes(b"\x04\x22\x4d\x18" + CONTENT)
-    with pytest.raises(ImagingError, match="lz4"):
+    with pytest.raises(ReimageError, match="lz4"):
         content(Parts([path]), sniff(path))
 
 

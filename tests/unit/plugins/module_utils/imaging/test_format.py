@@ -11,12 +11,12 @@ import struct
 import zlib
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, parse_ddrescue_map
+from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import Gpt
+from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
+from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import open_table
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx, index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, parse_ddrescue_map
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.gpt import Gpt
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.mbr import read_links
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.tables import open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
 
 MIB = 1 << 20
@@ -32,12 +32,12 @@ def test_chunk_table_comes_back() -> None:
 def test_damaged_chunk_table_is_refused(at: int) -> None:
     data = bytearray(caibx.encode([bytes(32)] * 2, 2 * MIB))
     data[at] ^= 1
-    with pytest.raises(ImagingError, match=r"p1\.caibx"):
+    with pytest.raises(ReimageError, match=r"p1\.caibx"):
         caibx.decode(bytes(data), 2 * MIB, "p1.caibx")
 
 
 def test_chunk_table_of_another_size_is_refused() -> None:
-    with pytest.raises(ImagingError, match="does not fit"):
+    with pytest.raises(ReimageError, match="does not fit"):
         caibx.decode(caibx.encode([bytes(32)], MIB), 5 * MIB, "p1.caibx")
 
 
@@ -47,7 +47,7 @@ def test_used_extents_of_partclone_are_widened_merged_and_cut() -> None:
 
 
 def test_map_without_used_blocks_is_refused() -> None:
-    with pytest.raises(ImagingError, match="no used block"):
+    with pytest.raises(ReimageError, match="no used block"):
         parse_ddrescue_map("0x0 ?\n0x0 0x1000 ?\n", 0x1000)
 
 
@@ -64,7 +64,7 @@ def test_tail_is_added_once() -> None:
 
 @pytest.mark.parametrize("pairs", [[(5, 5), (0, 2)], [(0, 5), (4, 2)], [(0, 0)], [(-1, 3)]])
 def test_extents_that_overlap_or_are_empty_are_refused(pairs: list[tuple[int, int]]) -> None:
-    with pytest.raises(ImagingError, match="sorted and disjoint"):
+    with pytest.raises(ReimageError, match="sorted and disjoint"):
         Extents(pairs)
 
 
@@ -85,11 +85,11 @@ def test_table_is_moved_to_the_end_of_another_disk() -> None:
 
 
 def test_damaged_table_is_refused() -> None:
-    with pytest.raises(ImagingError, match="checksum"):
+    with pytest.raises(ReimageError, match="checksum"):
         Gpt(gpt()[:-1] + b"x", 512)
-    with pytest.raises(ImagingError, match="do not hold"):
+    with pytest.raises(ReimageError, match="do not hold"):
         Gpt(bytes(40 * 512), 512)
-    with pytest.raises(ImagingError, match="too short"):
+    with pytest.raises(ReimageError, match="too short"):
         open_table("gpt", bytes(600), [], 512)
 
 
@@ -98,7 +98,7 @@ def test_chain_of_logical_partitions_without_end_is_refused() -> None:
     sector[510:] = b"\x55\xaa"
     struct.pack_into("<B3sB3sII", sector, 446, 0, b"", 5, b"", 10, 100)
     struct.pack_into("<B3sB3sII", sector, 462, 0, b"", 5, b"", 0, 100)
-    with pytest.raises(ImagingError, match="no end"):
+    with pytest.raises(ReimageError, match="no end"):
         read_links(lambda _offset, _length: bytes(sector), 512)
 
 
@@ -130,7 +130,7 @@ def test_index_comes_back() -> None:
     ],
 )
 def test_index_that_cannot_be_is_refused(old: str, new: str, said: str) -> None:
-    with pytest.raises(ImagingError, match=said):
+    with pytest.raises(ReimageError, match=said):
         index.decode(an_index().encode().replace(old.encode(), new.encode(), 1), "index.json")
 
 

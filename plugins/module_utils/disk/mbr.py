@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 
 _ENTRY = struct.Struct("<B3sB3sII")
 _FIRST = 446
@@ -42,7 +42,7 @@ class Mbr:
         self._sector = sector
         self._head = bytearray(head)
         if len(head) < sector or bytes(head[510:512]) != b"\x55\xaa":
-            raise ImagingError("the first sector of the disk is not a master boot record")
+            raise DiskError("the first sector of the disk is not a master boot record")
         self._links = [_link(offset // sector, bytearray(data)) for offset, data in links]
         self._changed = False
 
@@ -50,7 +50,7 @@ class Mbr:
         """Have a partition begin at I(start) and have I(size)."""
         first, count = start // self._sector, size // self._sector
         if first + count > LARGEST_SECTOR:
-            raise ImagingError(f"partition {number} would end behind the {LARGEST_SECTOR} sectors that an MBR can describe")
+            raise DiskError(f"partition {number} would end behind the {LARGEST_SECTOR} sectors that an MBR can describe")
         if number <= 4:
             self._set(number, first, count)
             return
@@ -63,7 +63,7 @@ class Mbr:
     def entry(self, number: int) -> bytes:
         """Return a partition's own entry."""
         if number > 4:
-            raise ImagingError(f"partition {number} is a logical one, whose entry means nothing in another table")
+            raise DiskError(f"partition {number} is a logical one, whose entry means nothing in another table")
         return bytes(self._head[_FIRST + 16 * (number - 1) : _FIRST + 16 * number])
 
     def put(self, number: int, entry: bytes) -> None:
@@ -86,7 +86,7 @@ class Mbr:
         for number in range(1, 5):
             if self.entry(number)[4] == 0:
                 return number
-        raise ImagingError("the partition table has no room for one more primary partition")
+        raise DiskError("the partition table has no room for one more primary partition")
 
     def smallest_disk(self, end: int) -> int:
         """Return the size that a disk must have for partitions that end at byte I(end)."""
@@ -124,7 +124,7 @@ class Mbr:
 
     def _logical(self, number: int) -> _Link:
         if number - 5 >= len(self._links):
-            raise ImagingError(f"the partition table has no partition {number}")
+            raise DiskError(f"the partition table has no partition {number}")
         return self._links[number - 5]
 
 
@@ -143,13 +143,13 @@ def read_links(read: Callable[[int, int], bytes], sector: int) -> list[tuple[int
     while len(found) < _MOST_LOGICAL:
         data = read(following * sector, sector)
         if data[510:512] != b"\x55\xaa":
-            raise ImagingError(f"the chain of logical partitions is broken at sector {following}")
+            raise DiskError(f"the chain of logical partitions is broken at sector {following}")
         found.append((following * sector, data))
         link = _ENTRY.unpack_from(data, _FIRST + 16)
         if link[2] not in _EXTENDED:
             return found
         following = base + link[4]
-    raise ImagingError(f"there are more than {_MOST_LOGICAL} logical partitions, or their chain has no end")
+    raise DiskError(f"there are more than {_MOST_LOGICAL} logical partitions, or their chain has no end")
 
 
 def _link(offset: int, data: bytearray) -> _Link:

@@ -13,7 +13,7 @@ import struct
 import zlib
 from typing import Any, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 _SIZE, _CRC, _MY_LBA, _OTHER_LBA, _LAST_USABLE, _ENTRIES_LBA, _COUNT, _ENTRY_SIZE, _ENTRIES_CRC = 2, 3, 5, 6, 8, 10, 11, 12, 13
@@ -32,11 +32,11 @@ class Gpt:
         self._fields: list[Any] = list(_HEADER.unpack_from(head, sector))
         fields = self._fields
         if fields[0] != b"EFI PART" or not _HEADER.size <= fields[_SIZE] <= sector:
-            raise ImagingError("the first bytes of the disk do not hold a GUID partition table")
+            raise DiskError("the first bytes of the disk do not hold a GUID partition table")
         self._start = fields[_ENTRIES_LBA] * sector
         self._entries = bytearray(head[self._start : self._start + fields[_COUNT] * fields[_ENTRY_SIZE]])
         if len(self._entries) != fields[_COUNT] * fields[_ENTRY_SIZE] or zlib.crc32(self._entries) != fields[_ENTRIES_CRC]:
-            raise ImagingError("the GUID partition table is damaged: its entries do not match their checksum")
+            raise DiskError("the GUID partition table is damaged: its entries do not match their checksum")
         self._entry_sectors = -(-len(self._entries) // sector)
 
     def place(self, number: int, start: int, size: int) -> None:
@@ -66,7 +66,7 @@ class Gpt:
         for number in range(1, self._fields[_COUNT] + 1):
             if not any(self.entry(number)[:16]):
                 return number
-        raise ImagingError("the partition table has no room for one more partition")
+        raise DiskError("the partition table has no room for one more partition")
 
     def smallest_disk(self, end: int) -> int:
         """Return the size that a disk must have for partitions that end at byte I(end)."""
@@ -101,5 +101,5 @@ class Gpt:
 
     def _at(self, number: int) -> int:
         if not 1 <= number <= self._fields[_COUNT]:
-            raise ImagingError(f"the partition table has no place for a partition {number}")
+            raise DiskError(f"the partition table has no place for a partition {number}")
         return int((number - 1) * self._fields[_ENTRY_SIZE])

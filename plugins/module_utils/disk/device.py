@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 
+LARGEST_READ = 1 << 20  # of C(read_used), in bytes
 _BLKSSZGET = 0x1268
 _BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
@@ -38,7 +38,7 @@ class Device:
             # O_EXCL on a block device fails while the kernel has it in use: a last safeguard against the wrong disk.
             self._file = os.open(path, flags | (os.O_EXCL if write and self.is_block else 0))
         except OSError as error:
-            raise ImagingError(f"disk {path} cannot be opened: {error.strerror}") from error
+            raise DiskError(f"disk {path} cannot be opened: {error.strerror}") from error
         self.size = os.lseek(self._file, 0, os.SEEK_END)
         self.sector_size = self._sector_size()
 
@@ -63,7 +63,7 @@ class Device:
             try:
                 count = os.pwrite(self._file, view, offset)
             except OSError as error:
-                raise ImagingError(f"disk {self.path}: writing at byte {offset} failed: {error.strerror}") from error
+                raise DiskError(f"disk {self.path}: writing at byte {offset} failed: {error.strerror}") from error
             view, offset = view[count:], offset + count
 
     def read(self, offset: int, length: int) -> bytes:
@@ -131,7 +131,7 @@ class _Buffer(threading.local):
     """
 
     def __init__(self) -> None:
-        self.view = memoryview(mmap.mmap(-1, CHUNK_SIZE))
+        self.view = memoryview(mmap.mmap(-1, LARGEST_READ))
 
 
 _buffer = _Buffer()
@@ -147,7 +147,7 @@ def _fill(file: int, start: int, length: int, extents: Extents, base: int) -> me
         while at < end:
             got = os.preadv(file, [view[at:end]], base + start + at)
             if not got:
-                raise ImagingError(f"the disk ended at byte {base + start + at}, where {end - at} bytes more were expected")
+                raise DiskError(f"the disk ended at byte {base + start + at}, where {end - at} bytes more were expected")
             at += got
         done = end
     view[done:] = bytes(length - done)

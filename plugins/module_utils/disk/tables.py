@@ -12,9 +12,9 @@ from __future__ import annotations
 import struct
 from typing import Protocol, Sequence, Tuple
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.gpt import Gpt
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.mbr import Mbr
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import Gpt
+from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import Mbr
 
 Piece = Tuple[int, bytes]
 
@@ -52,9 +52,9 @@ def open_table(label: str, head: bytes, links: Sequence[Piece], sector: int) -> 
 
     :param head: The first bytes of the disk, up to the first partition.
     :param links: The sectors that describe the logical partitions of an MBR, in their order.
-    :raises ImagingError: The table is damaged.
+    :raises DiskError: The table is damaged.
     """
     try:
         return Gpt(head, sector) if label == "gpt" else Mbr(head, links, sector)
     except struct.error as error:
-        raise ImagingError("the partition table is damaged: it is too short") from error
+        raise DiskError("the partition table is damaged: it is too short") from error

@@ -13,9 +13,9 @@ import re
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import filesystems
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.device import loop_device
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, merged
+from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, merged
 
 _SEGMENT = re.compile(r"segment\d+ \{(.*?)\n\t*\}", re.DOTALL)
 _TOKEN = re.compile(r'(\w+) = (?:"([^"]*)"|(\d+)|\[([^\]]*)\])')

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Iterator, Sequence, Tuple
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 
 Extent = Tuple[int, int]
 
@@ -23,7 +23,7 @@ class Extents:
         end = 0
         for offset, length in self.pairs:
             if offset < end or length <= 0:
-                raise ImagingError(f"the used extents are not sorted and disjoint at byte {offset}")
+                raise DiskError(f"the used extents are not sorted and disjoint at byte {offset}")
             end = offset + length
         self.end = end
 
@@ -85,5 +85,5 @@ def parse_ddrescue_map(text: str, size: int, align: int = 4096) -> Extents:
     cut = [(start // align * align, min(size, -(-end // align) * align)) for start, end in spans]
     pairs = [(start, end - start) for start, end in cut if start < end]
     if not pairs:
-        raise ImagingError("partclone found no used block: the filesystem is damaged, or this is not what it seems")
+        raise DiskError("partclone found no used block: the filesystem is damaged, or this is not what it seems")
     return merged(pairs)

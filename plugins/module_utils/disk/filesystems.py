@@ -15,11 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import ContextManager
 
-from ansible_collections.reimage.lab.plugins.module_utils import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.extents import Extents, parse_ddrescue_map
-from ansible_collections.reimage.lab.plugins.module_utils.mount import mounted
+from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, parse_ddrescue_map
+from ansible_collections.reimage.lab.plugins.module_utils.disk.mount import mounted
 
 # The name of a filesystem for blkid, and for partclone.
 PARTCLONE = {
@@ -49,7 +49,7 @@ def used(device: str, size: int, filesystem: str) -> Extents:
         return Extents([(0, size)])
     program = f"partclone.{PARTCLONE[filesystem]}"
     if shutil.which(program) is None:
-        raise ImagingError(f"{program} is not installed here: it is needed to read which blocks of {filesystem} are used")
+        raise DiskError(f"{program} is not installed here: it is needed to read which blocks of {filesystem} are used")
     with tempfile.TemporaryDirectory() as folder:
         # With -f 1 it does not sleep for two seconds at its end.
         output, log = str(Path(folder, "map")), str(Path(folder, "log"))
@@ -60,7 +60,7 @@ def used(device: str, size: int, filesystem: str) -> Extents:
 
 
 def refuse_unfit(device: str, where: str, filesystem: str, accept: tuple[str, ...]) -> str:
-    """Raise C(ImagingError) if a filesystem is in a state that no other machine should get.
+    """Raise C(DiskError) if a filesystem is in a state that no other machine should get.
 
     :param accept: Which of C(dirty) and C(hibernated) to capture nevertheless.
     :returns: Which of them it is, so that its own account of what is used is not to be believed; else nothing.
@@ -68,13 +68,13 @@ def refuse_unfit(device: str, where: str, filesystem: str, accept: tuple[str, ..
     with Path(device).open("rb") as file:
         encrypted = file.read(11)[3:] == _BITLOCKER
     if encrypted or filesystem == "BitLocker":
-        raise ImagingError(
+        raise DiskError(
             f"{where} is encrypted with BitLocker: switch that off on the master (manage-bde -off C:), wait until it is"
             " decrypted, and capture again"
         )
     state, advice = _state(device, filesystem)
     if state and state not in accept:
-        raise ImagingError(f"{where} ({filesystem}) {advice}")
+        raise DiskError(f"{where} ({filesystem}) {advice}")
     return state
 
 
@@ -129,7 +129,7 @@ def resize(device: str, filesystem: str, size: int) -> None:
         with _mounted(device) as folder:
             run(["btrfs", "filesystem", "resize", str(size), str(folder)], timeout=_LONG)
     else:
-        raise ImagingError(f"a filesystem of kind {filesystem or 'unknown'} cannot be resized")
+        raise DiskError(f"a filesystem of kind {filesystem or 'unknown'} cannot be resized")
 
 
 def _mounted(device: str) -> ContextManager[Path]:

@@ -1,0 +1,41 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the partitions of a disk are, as sfdisk and blkid say."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+
+
+def read_partitions(device: Device) -> tuple[str, list[dict[str, Any]]]:
+    """Return the kind of a disk's table, and its partitions as sfdisk describes them, I(number) added."""
+    try:
+        table = json.loads(run(["sfdisk", "--json", device.path]).stdout)["partitiontable"]
+    except CommandError as error:
+        raise DiskError(f"disk {device.path}: there is no partition table: {error}") from error
+    partitions = table.get("partitions", [])
+    for partition in partitions:
+        partition["number"] = int(partition["node"][len(device.path) :].lstrip("p"))
+    return table["label"], partitions
+
+
+def blkid(path: str, start: int, size: int) -> dict[str, str]:
+    """Return what blkid says of a region of a disk, such as TYPE and LABEL, read from the disk itself."""
+    arguments = ["blkid", "--probe", "--output", "export", "--offset", str(start), "--size", str(size), path]
+    lines = run(arguments, accept=(0, 2)).stdout.decode(errors="replace").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def used_now(path: str, start: int, size: int, filesystem: str, sector: int) -> Extents:
+    """Return the used bytes of a filesystem as it is at this moment."""
+    with loop_device(path, start, size, sector) as loop:
+        return filesystems.used(loop, size, filesystem)
