@@ -20,6 +20,7 @@ description:
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment:
   - reimage.lab.attributes
+  - reimage.lab.interfaces
   - reimage.lab.windows
 attributes:
   diff_mode:
@@ -68,29 +69,6 @@ options:
       offline_blob:
         description: What C(net offlinejoin provision) gave for this machine; no credentials are needed with it.
         type: str
-  interfaces:
-    description: Static addresses. A network card that is not listed uses DHCP.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      mac:
-        description: MAC address of the network card.
-        type: str
-        required: true
-      addresses:
-        description: Addresses with their prefixes, such as V(192.0.2.7/24).
-        type: list
-        elements: str
-        required: true
-      gateway:
-        description: Address of the router.
-        type: str
-      dns:
-        description: Addresses of name servers.
-        type: list
-        elements: str
-        default: []
   accounts:
     description: Local accounts to make. Windows 11 needs at least one.
     type: list
@@ -207,7 +185,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.entry import INTERFACES, run_module
 from ansible_collections.reimage.lab.plugins.module_utils.identity import disk_facts
 from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
@@ -252,12 +230,6 @@ def main() -> None:
     join = {name: {"type": "str"} for name in ("workgroup", "domain", "ou", "username")}
     secret = {"type": "str", "no_log": True}
     names = {"type": "list", "elements": "str", "default": []}
-    interface = {
-        "mac": {"type": "str", "required": True},
-        "addresses": {"type": "list", "elements": "str", "required": True},
-        "gateway": {"type": "str"},
-        "dns": names,
-    }
     account = {
         "name": {"type": "str", "required": True},
         "password": {**secret, "required": True},
@@ -275,7 +247,7 @@ def main() -> None:
             "product_key": {**secret, "default": ""},
             "locale": {"type": "str", "default": ""},
             "join": {"type": "dict", "options": {**join, "password": secret, "offline_blob": secret}},
-            "interfaces": {"type": "list", "elements": "dict", "options": interface, "default": []},
+            "interfaces": INTERFACES,
             "accounts": {"type": "list", "elements": "dict", "options": account, "default": []},
             "auto_logon": {"type": "dict", "options": logon},
             "first_logon_commands": names,

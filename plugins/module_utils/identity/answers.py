@@ -10,13 +10,17 @@ Sources: Microsoft, "Unattended Windows Setup Reference"; "Naming conventions in
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import locale
 import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import (
+    Interface,
+    check_interfaces,
+    interfaces_from,
+)
 from ansible_collections.reimage.lab.plugins.module_utils.identity.time_zones import TIME_ZONES
 
 # Stricter than Windows: what is also a good name in DNS and in NetBIOS.
@@ -29,10 +33,8 @@ _LANGUAGES = (
     " fy ga gd gl gn gsw gu ha haw he hi hr hsb hu hy id ig ii is it iu ja jv ka kk kl km kn ko kok ks ku ky la lb"
     " lo lt lv mg mi mk ml mn moh mr ms mt my nb ne nl nn nso oc om or pa pl prs ps pt quc quz rm ro ru rw sa sah sd"
     " se si sk sl sma smj smn sms so sq sr ss st sv sw syr ta te tg th ti tk tn tr ts tt tzm ug uk ur uz ve vi wo xh"
-    " yi yo zgh zh zu"
-    " "
+    " yi yo zgh zh zu "
 )
-_MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
 _ACCOUNT_FORBIDDEN = set('"/\\[]:;|=,+*?<>')
 SYNCHRONOUS_LONGEST, FIRST_LOGON_LONGEST = 259, 1024
 WINDOWS_11 = 22000
@@ -64,16 +66,6 @@ class Account:
     password: str = field(repr=False)
     group: str = "Administrators"
     display_name: str = ""
-
-
-@dataclass(frozen=True)
-class Interface:
-    """The static addresses of one network card."""
-
-    mac: str
-    addresses: Sequence[str]
-    gateway: str = ""
-    dns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -116,15 +108,7 @@ def from_options(options: Mapping[str, Any]) -> Answers:
         product_key=(options.get("product_key") or "").upper(),
         locale=options.get("locale") or "",
         join=Join(**{key: value for key, value in join.items() if value}),
-        interfaces=[
-            Interface(
-                item["mac"].upper().replace("-", ":"),
-                item.get("addresses") or [],
-                item.get("gateway") or "",
-                item.get("dns") or [],
-            )
-            for item in options.get("interfaces") or []
-        ],
+        interfaces=interfaces_from(options.get("interfaces")),
         accounts=[
             Account(item["name"], item["password"], item.get("group") or "Administrators", item.get("display_name") or "")
             for item in options.get("accounts") or []
@@ -156,8 +140,7 @@ def check(answers: Answers) -> None:
         _check_locale(answers.locale)
     _check_join(answers.join)
     _check_accounts(answers)
-    for interface in answers.interfaces:
-        _check_interface(interface)
+    check_interfaces(answers.interfaces)
     for option, commands, longest in (
         ("specialize_commands", answers.specialize_commands, SYNCHRONOUS_LONGEST),
         ("first_logon_commands", answers.first_logon_commands, FIRST_LOGON_LONGEST),
@@ -225,19 +208,3 @@ def _check_accounts(answers: Answers) -> None:
         raise IdentityError("first_logon_commands: they run when somebody logs on: set auto_logon, or use specialize_commands")
     if answers.remoting not in REMOTING:
         raise IdentityError(f"remoting: {answers.remoting!r} is unknown; there is {', '.join(REMOTING)}")
-
-
-def _check_interface(interface: Interface) -> None:
-    if not _MAC.fullmatch(interface.mac):
-        raise IdentityError(f"interfaces: {interface.mac!r} is not a MAC address")
-    try:
-        networks = [ipaddress.ip_interface(address) for address in interface.addresses]
-        if any("/" not in address for address in interface.addresses) or not networks:
-            raise ValueError("an address needs a prefix, such as 192.0.2.7/24")
-        servers = [ipaddress.ip_address(server) for server in interface.dns]
-        gateway = ipaddress.ip_address(interface.gateway) if interface.gateway else None
-    except ValueError as error:
-        raise IdentityError(f"interfaces: {interface.mac}: {error}") from error
-    del servers
-    if gateway and not any(gateway in one.network for one in networks if one.version == gateway.version):
-        raise IdentityError(f"interfaces: {interface.mac}: the gateway {gateway} is in none of its networks")

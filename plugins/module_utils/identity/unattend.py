@@ -13,8 +13,9 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Iterable
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import SYNCHRONOUS_LONGEST, Answers, Interface, Join
+from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import SYNCHRONOUS_LONGEST, Answers, Join
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
 from ansible_collections.reimage.lab.plugins.module_utils.identity.remoting import first_commands
 
 NS = "urn:schemas-microsoft-com:unattend"

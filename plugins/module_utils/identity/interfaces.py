@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The static addresses of network cards, as a person declares them, for Windows and Linux."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence
+
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+
+_MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The static addresses of one network card."""
+
+    mac: str
+    addresses: Sequence[str]
+    gateway: str = ""
+    dns: Sequence[str] = ()
+
+
+def interfaces_from(items: Sequence[Mapping[str, Any]] | None) -> list[Interface]:
+    """Return what a module's option C(interfaces) declares.
+
+    :raises IdentityError: It cannot be.
+    """
+    found = [
+        Interface(
+            item["mac"].upper().replace("-", ":"),
+            item.get("addresses") or [],
+            item.get("gateway") or "",
+            item.get("dns") or [],
+        )
+        for item in items or []
+    ]
+    check_interfaces(found)
+    return found
+
+
+def check_interfaces(interfaces: Sequence[Interface]) -> None:
+    """Raise C(IdentityError), naming the network card, if something cannot be."""
+    macs = [interface.mac for interface in interfaces]
+    for interface in interfaces:
+        _check(interface)
+        if macs.count(interface.mac) > 1:
+            raise IdentityError(f"interfaces: {interface.mac} is declared twice")
+
+
+def _check(interface: Interface) -> None:
+    if not _MAC.fullmatch(interface.mac):
+        raise IdentityError(f"interfaces: {interface.mac!r} is not a MAC address")
+    try:
+        networks = [ipaddress.ip_interface(address) for address in interface.addresses]
+        if any("/" not in address for address in interface.addresses) or not networks:
+            raise ValueError("an address needs a prefix, such as 192.0.2.7/24")
+        servers = [ipaddress.ip_address(server) for server in interface.dns]
+        gateway = ipaddress.ip_address(interface.gateway) if interface.gateway else None
+    except ValueError as error:
+        raise IdentityError(f"interfaces: {interface.mac}: {error}") from error
+    del servers
+    if gateway and not any(gateway in one.network for one in networks if one.version == gateway.version):
+        raise IdentityError(f"interfaces: {interface.mac}: the gateway {gateway} is in none of its networks")
