@@ -25,6 +25,10 @@ class Interface:
     gateway: str = ""
     dns: Sequence[str] = ()
 
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"mac": self.mac, "addresses": list(self.addresses), "gateway": self.gateway, "dns": list(self.dns)}
+
 
 def interfaces_from(items: Sequence[Mapping[str, Any]] | None) -> list[Interface]:
     """Return what a module's option C(interfaces) declares.
@@ -58,10 +62,12 @@ def _check(interface: Interface) -> None:
         raise IdentityError(f"interfaces: {interface.mac!r} is not a MAC address")
     try:
         networks = [ipaddress.ip_interface(address) for address in interface.addresses]
-        if any("/" not in address for address in interface.addresses) or not networks:
+        if not all(address.partition("/")[2].isdigit() for address in interface.addresses) or not networks:
             raise ValueError("an address needs a prefix, such as 192.0.2.7/24")
         servers = [ipaddress.ip_address(server) for server in interface.dns]
         gateway = ipaddress.ip_address(interface.gateway) if interface.gateway else None
+        if "%" in "".join([*interface.addresses, *interface.dns, interface.gateway]):
+            raise ValueError("an address has no zone here: the MAC address says which network card is meant")
     except ValueError as error:
         raise IdentityError(f"interfaces: {interface.mac}: {error}") from error
     del servers

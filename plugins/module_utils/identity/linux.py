@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The identity of a Linux that is not running: its name, machine-id and SSH host keys.
+"""The identity of a Linux that is not running: its name, machine-id and SSH host keys, and the settings that are its own.
 
-Sources: hostname(5), machine-id(5), sshd(8).
+Sources: hostname(5), machine-id(5), sshd(8), cloud-init's documentation (boot stages, modules).
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import json
 import re
 import tempfile
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
+from ansible_collections.reimage.lab.plugins.module_utils.identity.settings import File, Settings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
 
 RECORD = "/var/lib/reimage/identity.json"
@@ -31,6 +34,8 @@ _LEFTOVERS = (
     ("/var/lib/NetworkManager", "*.lease"),
     ("/var/lib/systemd/network", "*"),
 )
+# How cloud-init knows that it has seen this machine before: it would believe to be the master.
+_CLOUD_STATE = tuple(f"/var/lib/cloud/{name}" for name in ("instance", "instances", "data", "sem"))
 
 
 @dataclass
@@ -41,6 +46,7 @@ class Identity:
     image: str
     machine_id: str
     host_keys: list[str] = field(default_factory=list)
+    interfaces: list[dict[str, Any]] = field(default_factory=list)
 
 
 def check(hostname: str, machine_id: str) -> None:
@@ -66,35 +72,70 @@ def recorded(tree: Tree) -> Identity | None:
     return identity
 
 
-def give(tree: Tree, hostname: str, image: str, machine_id: str = "", *, dry_run: bool = False) -> tuple[bool, Identity]:
+def cloud_init_settings(tree: Tree, interfaces: Sequence[Interface]) -> Settings:
+    """Return what keeps cloud-init, if there is one, from giving the machine another identity at its next start."""
+    if not tree.exists("/etc/cloud/cloud.cfg"):
+        return Settings()
+    # Without its state it takes the machine for a new one, and by default makes SSH host keys and hosts for it.
+    lines = ["# Written by reimage.lab, which replaces this file.", "preserve_hostname: true", "manage_etc_hosts: false"]
+    lines += ["ssh_deletekeys: false", *(["network: {config: disabled}"] if interfaces else [])]
+    return Settings({"/etc/cloud/cloud.cfg.d/99-reimage.cfg": File("\n".join(lines) + "\n")})
+
+
+def give(
+    tree: Tree,
+    hostname: str,
+    image: str,
+    machine_id: str = "",
+    *,
+    interfaces: Sequence[Interface] = (),
+    settings: Settings | None = None,
+    dry_run: bool = False,
+) -> tuple[bool, Identity]:
     """Give a system its identity, unless it has it.
 
+    A system that has it keeps its machine-id and keys when only its settings or interfaces are other ones.
+
+    :param interfaces: What the record says of its addresses; I(settings) holds the files that make it so.
     :param dry_run: Only say whether something would change.
     :returns: Whether something changed, and the identity.
     """
     check(hostname, machine_id)
     if tree.read("/etc/os-release") is None and tree.read("/usr/lib/os-release") is None:
         raise IdentityError(f"{tree.root}: this is not the root of a Linux system: it has no os-release")
+    settings, declared = settings or Settings(), [one.plain() for one in interfaces]
     before = recorded(tree)
-    if before and (before.hostname, before.image) == (hostname, image) and machine_id in ("", before.machine_id):
-        return False, before
-    identity = Identity(hostname, image, machine_id or uuid.uuid4().hex)
+    if before and ((before.hostname, before.image) != (hostname, image) or machine_id not in ("", before.machine_id)):
+        before = None
+    new = Identity(hostname, image, machine_id or uuid.uuid4().hex)
+    identity = replace(before or new, interfaces=declared)
+    if identity == before and not settings.differing(tree):
+        return False, identity
     if dry_run:
         return True, identity
+    if not before:
+        _renew(tree, identity)
+    settings.apply(tree)
+    tree.write(RECORD, json.dumps(asdict(identity), indent=1) + "\n", 0o644)
+    return True, identity
+
+
+def _renew(tree: Tree, identity: Identity) -> None:
+    """Make a machine of its own of a copy of the master."""
     tree.remove(RECORD)  # while it is missing, the work is not done
-    tree.write("/etc/hostname", f"{hostname}\n")
-    _write_hosts(tree, hostname)
+    tree.write("/etc/hostname", f"{identity.hostname}\n")
+    _write_hosts(tree, identity.hostname)
     tree.remove("/etc/machine-id")
     tree.write("/etc/machine-id", f"{identity.machine_id}\n", 0o444)
     if tree.read("/var/lib/dbus/machine-id") is not None:
         tree.write("/var/lib/dbus/machine-id", f"{identity.machine_id}\n")
-    _new_host_keys(tree, hostname)
+    _new_host_keys(tree, identity.hostname)
     for folder, pattern in _LEFTOVERS:
         for name in tree.match(folder, pattern):
             tree.remove(name)
+    for name in _CLOUD_STATE:
+        tree.remove_all(name)
     identity.host_keys = host_keys(tree)
-    tree.write(RECORD, json.dumps(asdict(identity), indent=1) + "\n", 0o644)
-    return True, identity
 
 
 def host_keys(tree: Tree) -> list[str]:

@@ -10,6 +10,7 @@ The tree is untrusted: a symbolic link in it must not lead a write out of it.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -40,16 +41,27 @@ class Tree:
             return None
         return path.read_text(encoding="utf-8", errors="surrogateescape")
 
+    def exists(self, name: str) -> bool:
+        """Return whether there is anything of that name, be it a symbolic link that leads nowhere."""
+        path = self.path(name)
+        return path.exists() or path.is_symlink()
+
+    def holds(self, name: str, text: str, mode: int | None = None) -> bool:
+        """Return whether a regular file holds I(text), with these permissions if I(mode) is given."""
+        if self.read(name) != text:
+            return False
+        return mode is None or stat.S_IMODE(self.path(name).lstat().st_mode) == mode
+
     def write(self, name: str, text: str, mode: int | None = None) -> bool:
         """Have a file hold I(text), replacing it as a whole, and return whether it did not before.
 
         :param mode: Its permissions; by default those that it had, or 0644.
         """
         path = self.path(name)
+        if self.holds(name, text, mode):
+            return False
         old = path.lstat().st_mode if path.exists() and not path.is_symlink() else None
         wanted = mode if mode is not None else (stat.S_IMODE(old) if old is not None else 0o644)
-        if old is not None and self.read(name) == text and stat.S_IMODE(old) == wanted:
-            return False
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.reimage")
         temporary.unlink(missing_ok=True)
@@ -69,6 +81,14 @@ class Tree:
             return False
         path.unlink()
         return True
+
+    def remove_all(self, name: str) -> None:
+        """Have no file, link or folder there. Links in a folder are removed, not followed."""
+        path = self.path(name)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
     def match(self, folder: str, pattern: str) -> list[str]:
         """Return the names of the regular files in a folder that match, sorted."""
