@@ -10,13 +10,15 @@ module: linux_identity
 short_description: Give a Linux on a disk its own identity, before its first boot
 version_added: 0.1.0
 description:
-  - Sets the name, the machine-id and new SSH host keys of a system that is not running, and removes what its master left behind
-    that no two machines may share.
+  - Sets the name, the machine-id, new SSH host keys and the addresses of a system that is not running, and removes what its
+    master left behind that no two machines may share, such as the state of cloud-init.
+  - With O(disk), C(/etc/fstab) names partitions by their UUID instead of the kernel's names, the system does not wait for a swap
+    partition to resume from that is not there, and UEFI finds its loader, at the fallback path and by an entry in the firmware.
   - The system keeps a record of it in C(/var/lib/reimage/identity.json), without secrets. A system that has the identity that is
-    asked for is not changed.
-  - Links in the image that lead out of it are not followed.
+    asked for is not changed; one that only gets other addresses keeps its machine-id and keys.
+  - All is checked before anything is written. Links in the image that lead out of it are not followed.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.interfaces]
 attributes:
   diff_mode:
     support: full
@@ -39,6 +41,14 @@ options:
     description: The machine-id, 32 hexadecimal digits. By default one is made.
     type: str
     default: ""
+  boot_entry:
+    description:
+      - Have an entry for the disk in the firmware of the machine that this runs on, if it was started by UEFI, and remove those
+        that this module made for partitions that are gone. It comes after the entry that the machine was started by, so that a
+        machine that starts over the network first goes on to do so.
+      - It needs C(efibootmgr) and a O(disk) that is a device. Without, only the fallback path is ensured.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -48,6 +58,16 @@ EXAMPLES = r"""
     hostname: "{{ inventory_hostname }}"
     image: classroom-linux/20261121T093000Z
   register: identity
+
+- name: Give it an address of its own too
+  reimage.lab.linux_identity:
+    disk: /dev/vda
+    hostname: "{{ inventory_hostname }}"
+    interfaces:
+      - mac: "{{ reimage_macs | first }}"
+        addresses: [192.0.2.7/24]
+        gateway: 192.0.2.1
+        dns: [192.0.2.53]
 """
 
 RETURN = r"""
@@ -64,42 +84,100 @@ root:
   description: The partition, or the folder, that holds the system.
   returned: success
   type: str
+network:
+  description:
+    - What sets up the system's network, V(netplan), V(networkmanager), V(networkd) or V(ifupdown); empty if none of them does.
+    - A netplan that leaves everything to NetworkManager counts as the latter.
+  returned: success
+  type: str
+files:
+  description: The files for the network, cloud-init, C(fstab) and resuming that were written or removed, or would be.
+  returned: success
+  type: list
+  elements: str
+boot:
+  description: What was done, or would be, so that UEFI finds the system. All are empty if the disk has no EFI system partition.
+  returned: success
+  type: dict
+  contains:
+    fallback:
+      description: Files that were missing on the EFI system partition.
+      type: list
+      elements: str
+    entries_added:
+      description: Labels of entries that the firmware was given.
+      type: list
+      elements: str
+    entries_removed:
+      description: Labels of entries of this module for partitions that are gone.
+      type: list
+      elements: str
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import check, give, recorded
+from ansible_collections.reimage.lab.plugins.module_utils.entry import INTERFACES, run_module
+from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import interfaces_from
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import check, cloud_init_settings, give, recorded
+from ansible_collections.reimage.lab.plugins.module_utils.identity.mounts import mount_settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.network import detect, network_settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, read_table
 from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted_root
 from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.uefi import Started, ensure_start
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     check(options["hostname"], options["machine_id"])
-    if options["path"]:
-        return apply(module, Path(options["path"]), options["path"])
-    with mounted_root(options["disk"], read_only=module.check_mode) as (folder, partition):
-        return apply(module, folder, partition.name)
+    disk, started = options["disk"], Started()
+    if disk:
+        ensure_start(disk, boot_entry=options["boot_entry"], dry_run=True)  # what cannot be is refused before anything is written
+        with mounted_root(disk, read_only=module.check_mode) as (folder, partition):
+            result = apply(module, folder, partition.name, read_table(disk))
+        started = ensure_start(disk, boot_entry=options["boot_entry"], dry_run=module.check_mode)
+    else:
+        result = apply(module, Path(options["path"]), options["path"], [])
+    for warning in started.warnings:
+        module.warn(warning)
+    boot = {name: getattr(started, name) for name in ("fallback", "entries_added", "entries_removed")}
+    return {**result, "changed": result["changed"] or started.changed, "boot": boot}
 
 
-def apply(module: AnsibleModule, folder: Path, root: str) -> dict[str, Any]:
+def apply(module: AnsibleModule, folder: Path, root: str, disk: Sequence[Partition]) -> dict[str, Any]:
     options = module.params
-    tree = Tree(folder)
-    before = recorded(tree)
-    name = (tree.read("/etc/hostname") or "").strip()
-    changed, identity = give(tree, options["hostname"], options["image"], options["machine_id"], dry_run=module.check_mode)
+    tree, interfaces = Tree(folder), interfaces_from(options["interfaces"])
+    settings = network_settings(tree, interfaces)
+    settings.add(cloud_init_settings(tree, interfaces))
+    if disk:
+        settings.add(mount_settings(tree, disk))
+    for warning in settings.warnings:
+        module.warn(warning)
+    before, name, files = recorded(tree), (tree.read("/etc/hostname") or "").strip(), settings.differing(tree)
+    diff = settings.diff(tree)
+    changed, identity = give(
+        tree,
+        options["hostname"],
+        options["image"],
+        options["machine_id"],
+        interfaces=interfaces,
+        settings=settings,
+        dry_run=module.check_mode,
+    )
+    named = {
+        "before": f"hostname: {name}\nimage: {before.image if before else ''}\n",
+        "after": f"hostname: {identity.hostname}\nimage: {identity.image}\n",
+    }
     return {
         "changed": changed,
         "machine_id": identity.machine_id,
         "host_keys": identity.host_keys,
         "root": root,
-        "diff": {
-            "before": f"hostname: {name}\nimage: {before.image if before else ''}\n",
-            "after": f"hostname: {identity.hostname}\nimage: {identity.image}\n",
-        },
+        "network": detect(tree),
+        "files": files,
+        "diff": [named, *diff],
     }
 
 
@@ -111,6 +189,8 @@ def main() -> None:
             "hostname": {"type": "str", "required": True},
             "image": {"type": "str", "default": ""},
             "machine_id": {"type": "str", "default": ""},
+            "interfaces": INTERFACES,
+            "boot_entry": {"type": "bool", "default": True},
         },
         mutually_exclusive=[("disk", "path")],
         required_one_of=[("disk", "path")],

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The partitions of a disk, made devices and mounted for a moment.
+"""The partitions of a disk: what they are, and, for a moment, made devices and mounted.
 
 The kernel's own devices of them are not used: they may not exist yet, or still be those of the table before the deploy.
 """
@@ -10,9 +10,9 @@ The kernel's own devices of them are not used: they may not exist yet, or still 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError
 from ansible_collections.reimage.lab.plugins.module_utils.disk import mount
@@ -23,14 +23,25 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition: its name, such as C(/dev/sda2), for the moment a block device that is it, and its filesystem for blkid."""
+    """A partition: its name, such as C(/dev/sda2), what the table and blkid say of it, and for the moment a block device.
+
+    I(uuid) is the table's (PARTUUID), which MBRs do not have; I(tags) are blkid's.
+    """
 
     name: str
-    device: str
-    filesystem: str
+    number: int
+    type: str
+    uuid: str
+    tags: Mapping[str, str]
+    device: str = ""
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def filesystem(self) -> str:
+        """Blkid's name of what is on it, empty if it knows none."""
+        return self.tags.get("TYPE", "")
 
     @contextmanager
     def mounted(self, options: str, kind: str = "auto") -> Iterator[Path]:
@@ -43,20 +54,32 @@ class Partition:
             yield folder
 
 
+def read_table(disk: str) -> list[Partition]:
+    """Return all partitions of a disk, without devices."""
+    with Device(disk) as device:
+        return [partition for partition, _start, _size in _read(device)]
+
+
 @contextmanager
 def partitions(disk: str, filesystems: Sequence[str], *, read_only: bool) -> Iterator[list[Partition]]:
-    """Yield the partitions of a disk that hold one of some filesystems.
+    """Yield the partitions of a disk that hold one of some filesystems, with devices.
 
     :param disk: A block device, or a raw disk file.
     :param filesystems: blkid's names.
     :raises ImagingError: The disk is to be written to, and is in use.
     """
     with Device(disk, write=not read_only) as device, ExitStack() as devices:
-        sector, found = device.sector_size, []
-        for partition in read_partitions(device)[1]:
-            start, size = partition["start"] * sector, partition["size"] * sector
-            filesystem = blkid(disk, start, size).get("TYPE", "")
-            if filesystem in filesystems:
-                path = devices.enter_context(loop_device(disk, start, size, sector, write=not read_only))
-                found.append(Partition(partition["node"], path, filesystem))
+        found = []
+        for partition, start, size in _read(device):
+            if partition.filesystem in filesystems:
+                path = devices.enter_context(loop_device(disk, start, size, device.sector_size, write=not read_only))
+                found.append(replace(partition, device=path))
         yield found
+
+
+def _read(device: Device) -> Iterator[tuple[Partition, int, int]]:
+    """Yield each partition, where it begins, and its size, in bytes."""
+    for entry in read_partitions(device)[1]:
+        start, size = entry["start"] * device.sector_size, entry["size"] * device.sector_size
+        tags = blkid(device.path, start, size)
+        yield Partition(entry["node"], entry["number"], entry["type"], entry.get("uuid", ""), tags), start, size

@@ -35,6 +35,15 @@ class Settings:
         """Return the names of the files that are not yet as they are to be, sorted."""
         return sorted(name for name, file in self.files.items() if not _is_so(tree, name, file))
 
+    def diff(self, tree: Tree) -> list[dict[str, str]]:
+        """Return what would change in each file, as Ansible shows it. None of these files holds a secret."""
+        found = []
+        for name in self.differing(tree):
+            file = self.files[name]
+            after = file.text if file else ""
+            found.append({"before_header": name, "after_header": name, "before": tree.read(name) or "", "after": after})
+        return found
+
     def apply(self, tree: Tree) -> None:
         """Have all files as they are to be."""
         for name in self.differing(tree):
