@@ -119,7 +119,7 @@ from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import INTERFACES, run_module
-from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import interfaces_from
+from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface, interfaces_from
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import check, cloud_init_settings, give, recorded
 from ansible_collections.reimage.lab.plugins.module_utils.identity.mounts import mount_settings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.network import detect, network_settings
@@ -132,23 +132,25 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.uefi import S
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     check(options["hostname"], options["machine_id"])
+    interfaces = interfaces_from(options["interfaces"])
     disk, started = options["disk"], Started()
     if disk:
         ensure_start(disk, boot_entry=options["boot_entry"], dry_run=True)  # what cannot be is refused before anything is written
         with mounted_root(disk, read_only=module.check_mode) as (folder, partition):
-            result = apply(module, folder, partition.name, read_table(disk))
+            result = apply(module, folder, partition.name, interfaces, read_table(disk))
         started = ensure_start(disk, boot_entry=options["boot_entry"], dry_run=module.check_mode)
     else:
-        result = apply(module, Path(options["path"]), options["path"], [])
+        result = apply(module, Path(options["path"]), options["path"], interfaces, [])
     for warning in started.warnings:
         module.warn(warning)
     boot = {name: getattr(started, name) for name in ("fallback", "entries_added", "entries_removed")}
     return {**result, "changed": result["changed"] or started.changed, "boot": boot}
 
 
-def apply(module: AnsibleModule, folder: Path, root: str, disk: Sequence[Partition]) -> dict[str, Any]:
-    options = module.params
-    tree, interfaces = Tree(folder), interfaces_from(options["interfaces"])
+def apply(
+    module: AnsibleModule, folder: Path, root: str, interfaces: Sequence[Interface], disk: Sequence[Partition]
+) -> dict[str, Any]:
+    options, tree = module.params, Tree(folder)
     settings = network_settings(tree, interfaces)
     settings.add(cloud_init_settings(tree, interfaces))
     if disk:

@@ -39,7 +39,8 @@ class Tree:
         path = self.path(name)
         if path.is_symlink() or not path.is_file():
             return None
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:  # line ends stay what they are
+            return file.read()
 
     def exists(self, name: str) -> bool:
         """Return whether there is anything of that name, be it a symbolic link that leads nowhere."""
@@ -66,7 +67,7 @@ class Tree:
         temporary = path.with_name(f".{path.name}.reimage")
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, wanted)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             os.fchmod(file.fileno(), wanted)
             file.write(text)
             file.flush()

@@ -23,7 +23,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.partition imp
 FIRMWARE = Path("/sys/firmware/efi")
 # Of our entries. Role reimage has another, C(reimage.lab), which starts a disk once and is in no boot order.
 LABEL = "reimage "
-_ESP = ("C12A7328-F81F-11D2-BA4B-00C04F795DB8", "EF")
+_ESP = ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "EF")
 _ARCHITECTURES = ("x64", "aa64", "ia32")
 # Folders whose loaders are no Linux's own.
 _NOT_LINUX = ("boot", "microsoft")
