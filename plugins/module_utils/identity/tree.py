@@ -43,9 +43,11 @@ class Tree:
             return file.read()
 
     def exists(self, name: str) -> bool:
-        """Return whether there is anything of that name, be it a symbolic link that leads nowhere."""
-        path = self.path(name)
-        return path.exists() or path.is_symlink()
+        """Return whether there is anything of that name, be it a symbolic link. What is beyond one that leads out is not."""
+        try:
+            return os.path.lexists(self.path(name))
+        except IdentityError:
+            return False
 
     def holds(self, name: str, text: str, mode: int | None = None) -> bool:
         """Return whether a regular file holds I(text), with these permissions if I(mode) is given."""

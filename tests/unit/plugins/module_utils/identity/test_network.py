@@ -269,3 +269,12 @@ def test_cloud_init_forgets_the_master_and_leaves_the_name(tmp_path: Path) -> No
 
 def test_tree_without_cloud_init_gets_nothing_of_it(tmp_path: Path) -> None:
     assert not cloud_init_settings(Tree(tree_with(tmp_path)), [CARD]).files
+
+
+def test_folder_of_programs_that_is_an_absolute_link_is_no_obstacle(tmp_path: Path) -> None:
+    root = tree_with(tmp_path, "")
+    (root / "sbin").symlink_to("/usr/sbin")
+    for name in ("etc/network/interfaces", "usr/sbin/ifup"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).touch()
+    assert detect(Tree(root)) == "ifupdown"
