@@ -75,6 +75,7 @@ def disk(tmp_path: Path) -> Path:
         "etc/initramfs-tools/conf.d/resume": "RESUME=UUID=gone\n",
         "etc/network/interfaces": "source /etc/network/interfaces.d/*\n",
         "sbin/ifup": "",
+        "etc/ssh/sshd_config": "",
     }.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
@@ -301,6 +302,7 @@ def test_module_checks_changes_and_then_finds_nothing_to_do(disk: Path) -> None:
     assert (again["changed"], again["files"], again["machine_id"]) == (False, [], given["machine_id"])
     moved = module(**{**wanted, "interfaces": [{**card, "addresses": ["192.0.2.8/24"]}]})
     assert (moved["changed"], moved["files"]) == (True, ["/etc/network/interfaces.d/reimage"])
+    assert given["host_keys"]
     assert (moved["machine_id"], moved["host_keys"]) == (given["machine_id"], given["host_keys"])
 
 
@@ -341,11 +343,18 @@ def test_module_sees_to_the_system_and_to_its_start(disk: Path, device: str, fir
 def test_efi_system_partition_that_cannot_be_mounted_is_refused_before_anything_is_written(
     disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_unused: object) -> Iterator[Path]:
-        raise IdentityError("cannot be mounted")
+    """What is mounted before, to find the root, is mounted to read; ext4 would show another mount."""
+    really = partition.Partition.mounted
+
+    @contextmanager
+    def mounted(self: partition.Partition, options: str, kind: str = "auto") -> Iterator[Path]:
+        if kind == "vfat":
+            raise IdentityError("cannot be mounted")
+        with really(self, options, kind) as root:
+            yield root
 
     before = disk.read_bytes()
-    monkeypatch.setattr(partition.Partition, "mounted", broken)
+    monkeypatch.setattr(partition.Partition, "mounted", mounted)
     with pytest.raises(IdentityError, match="cannot be mounted"):
         work(str(disk))
     assert disk.read_bytes() == before

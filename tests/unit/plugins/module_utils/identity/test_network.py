@@ -77,9 +77,14 @@ def test_addresses_are_given_once_changed_and_taken_away(tmp_path: Path, system:
     assert json.loads(changed[RECORD.lstrip("/")][0])["interfaces"][0]["addresses"] == ["192.0.2.8/24"]
     assert not [name for name in changed if "540077010" in name and name.endswith(("2.nmconnection", "2.network", "2.link"))]
 
+    # What somebody took away comes back, though the record says that it was done.
+    ours = [name for name in FILES[system] if name != "etc/resolv.conf"]  # which DHCP writes, without addresses of ours
+    (root / ours[0]).unlink()
+    assert apply(root, Interface(CARD.mac, ["192.0.2.8/24"]))
+    assert contents(root) == changed
+
     assert apply(root)
-    ours = set(FILES[system]) - {"etc/resolv.conf"}  # which DHCP writes then
-    assert not ours & contents(root).keys()
+    assert not set(ours) & contents(root).keys()
     assert not apply(root)
 
 
