@@ -18,7 +18,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import L
 
 _MIB = 1 << 20
 # Partitions that hold no user data, whatever their filesystem: EFI system, Windows recovery, and their MBR kin.
-_SERVANTS = ("C12A7328-F81F-11D2-BA4B-00C04F795DB8", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC", "EF", "27", "12")
+_SERVANTS = ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC", "EF", "27", "12")
 AUTO, NONE = "auto", "none"
 
 

@@ -146,7 +146,7 @@ def make_tree(
 
 BOOT_MANAGER, LOADER = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}", "{0c5c3cc6-3f4b-11ef-9d2e-806e6f6e6963}"
 GPT_LAYOUT = """label: gpt
-size=40MiB, type=C12A7328-F81F-11D2-BA4B-00C04F795DB8, name="EFI system partition"
+size=40MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, name="EFI system partition"
 size=16MiB, type=E3C9E316-0B5C-4DB8-817D-F92DF00215AE, name="Microsoft reserved partition"
 size=64MiB, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, name="Basic data partition"
 size=32MiB, type=DE94BBA4-06D1-4D40-A16A-BFD50179D6AC, name="Recovery"

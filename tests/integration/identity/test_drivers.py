@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import
 from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import make_disk, make_tree
 from Registry import Registry
 
+from ..loops import await_no_loop
 from ..module import run
 from .test_windows import CONFIG, digests
 
@@ -311,7 +311,7 @@ class TestModule:
         assert did["unnamed_devices"] == [shown]
         again = run("windows_drivers", **options)
         assert (again["changed"], again["copied"], again["removed"], again["files"]) == (False, [], [], 2)
-        assert subprocess.run(["losetup", "--associated", disk], capture_output=True, check=True).stdout == b""
+        await_no_loop(disk)
 
     def test_this_machine(self, tree: Path, shelf: Path) -> None:
         """Whatever it is: no pack here is for it."""

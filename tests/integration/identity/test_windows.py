@@ -26,6 +26,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import enc
 from regipy.registry import RegistryHive
 from Registry import Registry
 
+from ..loops import await_no_loop
 from ..module import run
 
 PASSWORD = "correct horse"
@@ -440,7 +441,7 @@ class TestDisk:
             assert [(partition.name, ntfs.states(partition.device)) for partition in found if partition.name == f"{copy}3"] == [
                 (f"{copy}3", [])
             ]
-        assert subprocess.run(["losetup", "--associated", copy], capture_output=True, check=True).stdout == b""
+        await_no_loop(copy)
 
     def test_capture_refuses_what_is_not_generalized(self, copy: Path, tmp_path: Path) -> None:
         capture = {"store": str(tmp_path), "name": "windows", "disk": str(copy)}

@@ -28,7 +28,7 @@ from .conftest import MIB, blank, contents, mounted, partition, sh, tree
 ESP, RESERVED, WINDOWS, ROOT, SWAP = 1, 2, 3, 4, 5
 LAYOUT = b"""label: gpt
 label-id: 5F2E7A10-9C0B-4B6D-8D5E-0123456789AB
-start=2048, size=36864, type=C12A7328-F81F-11D2-BA4B-00C04F795DB8, name="ESP"
+start=2048, size=36864, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, name="ESP"
 start=38912, size=2048, type=E3C9E316-0B5C-4DB8-817D-F92DF00215AE, name="Microsoft reserved partition"
 start=40960, size=98304, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, name="Windows", attrs="GUID:63"
 start=139264, size=65536, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4, name="root"

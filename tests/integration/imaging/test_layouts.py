@@ -21,7 +21,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import P
 from .conftest import MIB, blank, contents, fill, mounted, partition, sh, tree
 
 DATA, RECOVERY = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC"
-ESP, LINUX = "C12A7328-F81F-11D2-BA4B-00C04F795DB8", "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+ESP, LINUX = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 MAKE = {
     "ntfs": ["mkfs.ntfs", "-F", "-q"],
     "ext4": ["mkfs.ext4", "-q"],
