@@ -27,7 +27,7 @@ def _run(arguments: list[str], timeout: float, **environment: str) -> subprocess
     return subprocess.run(
         arguments,
         cwd=ROOT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **environment},
+        env={**os.environ, "PWD": str(ROOT), "ANSIBLE_NOCOLOR": "1", **environment},
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

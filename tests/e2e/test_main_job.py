@@ -112,6 +112,14 @@ def test_repair_writes_what_was_damaged_and_little_else(play: Play) -> None:
     assert 0 < work["bytes_written"] < work["bytes_used"] / 2
 
 
+def test_power_tasks_that_are_not_there_are_named(play: Play) -> None:
+    stop("pc-01")
+    result = play("reimage-lab.yml", "target=pc-01", "reimage_force=true", "reimage_power_tasks=/nowhere/power.yml")
+    assert result.returncode != 0
+    assert re.search(r"pc-01: .*/nowhere/power.yml", result.stdout), result.stdout[-3000:]
+    assert "/nowhere/power.yml" in records()["pc-01"]["reason"]
+
+
 def test_machine_that_never_checks_in_is_named_with_what_was_awaited(play: Play, tmp_path: Path) -> None:
     """The power tasks do nothing, so the armed machine stays off."""
     nothing = tmp_path / "power_nothing.yml"

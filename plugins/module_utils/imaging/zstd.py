@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import threading
 
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
 try:
     import zstandard
 except ImportError:
     zstandard = None  # type: ignore[assignment]
+
+
+DEFAULT_LEVEL = 3
+# For one chunk at a time: a fifth faster than the level's own, for its tables fit into the cache, and not larger.
+_TUNED = {"hash_log": 16, "chain_log": 14, "min_match": 4}
 
 
 class DamagedError(ImagingError):
@@ -23,7 +29,7 @@ class DamagedError(ImagingError):
 class Codec:
     """Compresses and decompresses; threads may share it."""
 
-    def __init__(self, level: int = 3) -> None:
+    def __init__(self, level: int = DEFAULT_LEVEL) -> None:
         if zstandard is None:
             raise ImagingError("the Python library zstandard is not installed here: install python3-zstandard")
         self._level = level
@@ -32,7 +38,9 @@ class Codec:
     def compress(self, data: bytes | bytearray | memoryview) -> bytes:
         """Return one zstd frame."""
         if not hasattr(self._local, "compressor"):
-            self._local.compressor = zstandard.ZstdCompressor(level=self._level)
+            tuned = _TUNED if self._level == DEFAULT_LEVEL else {}
+            settings = zstandard.ZstdCompressionParameters.from_level(self._level, source_size=CHUNK_SIZE, **tuned)
+            self._local.compressor = zstandard.ZstdCompressor(compression_params=settings)
         packed: bytes = self._local.compressor.compress(data)
         return packed
 
