@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.registry impo
 from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
-from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import encode, make_disk, make_hive, make_tree
+from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import attached, encode, make_disk, make_hive, make_tree
 from regipy.registry import RegistryHive
 from Registry import Registry
 
@@ -463,6 +464,30 @@ class TestDisk:
         with pytest.raises(IdentityError, match="hibernated"), mounted_windows(str(copy)):
             pass
         assert hashlib.sha256(copy.read_bytes()).hexdigest() == before
+
+    def test_dirty_volume_is_refused(self, copy: Path) -> None:
+        with attached(copy, 57, 64) as loop:
+            subprocess.run(["ntfsfix", loop], check=True, capture_output=True)  # it asks for a check
+        before = hashlib.sha256(copy.read_bytes()).hexdigest()
+        with pytest.raises(IdentityError, match="is dirty"), mounted_windows(str(copy)):
+            pass
+        assert hashlib.sha256(copy.read_bytes()).hexdigest() == before
+
+    def test_bitlocker_is_named(self, copy: Path) -> None:
+        """With the header that Windows 7 and later write, and the metadata that blkid wants to see."""
+        header = bytearray(512)
+        header[:11] = b"\xeb\x58\x90-FVE-FS-"
+        header[11:13] = (512).to_bytes(2, "little")
+        header[160:176] = uuid.UUID("4967d63b-2e29-4ad8-8399-f6a339e3d001").bytes_le
+        header[176:184] = (64 << 10).to_bytes(8, "little")
+        header[510:] = b"\x55\xaa"
+        with copy.open("r+b") as file:
+            file.seek(57 << 20)
+            file.write(header)
+            file.seek((57 << 20) + (64 << 10))
+            file.write(b"-FVE-FS-" + bytes([64, 0, 2, 0]))
+        with pytest.raises(IdentityError, match=r"copy\.raw3 is encrypted with BitLocker"), mounted_windows(str(copy)):
+            pass
 
     def test_disk_without_windows(self, tmp_path: Path) -> None:
         disk = tmp_path / "empty.raw"
