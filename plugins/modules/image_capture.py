@@ -99,7 +99,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import refuse_not_generalized
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import refuse_not_generalized
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer

@@ -120,13 +120,18 @@ from typing import Any, Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import INTERFACES, run_module
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface, interfaces_from
-from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import check, cloud_init_settings, give, recorded
-from ansible_collections.reimage.lab.plugins.module_utils.identity.mounts import mount_settings
-from ansible_collections.reimage.lab.plugins.module_utils.identity.network import detect, network_settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import (
+    check,
+    cloud_init_settings,
+    give,
+    recorded,
+)
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.mounts import mount_settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.network import detect, network_settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.root import mounted_root
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.uefi import Started, ensure_start
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, read_table
-from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted_root
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
-from ansible_collections.reimage.lab.plugins.module_utils.identity.uefi import Started, ensure_start
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -91,7 +91,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.identity.offline_join import Domain, provision
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.offline_join import Domain, provision
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -93,9 +93,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import Change, declared, read
-from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import export, merge
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change, declared, read
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import export, merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -85,9 +85,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.identity import disk_facts
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import disk_facts
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

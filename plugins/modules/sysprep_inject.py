@@ -186,12 +186,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import INTERFACES, run_module
-from ansible_collections.reimage.lab.plugins.module_utils.identity import disk_facts
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, from_options
-from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
-from ansible_collections.reimage.lab.plugins.module_utils.identity.template import load
-from ansible_collections.reimage.lab.plugins.module_utils.identity.unattend import specialize_commands
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import disk_facts
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers, from_options
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.sysprep import inject
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.template import load
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.unattend import specialize_commands
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -163,8 +163,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware import dmi, pci
-from ansible_collections.reimage.lab.plugins.module_utils.identity.drivers import install
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.drivers import install
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.identity.disk_facts import mend, read
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import mounted_windows, read_file, write_file
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.disk_facts import mend, read
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import mounted_windows, read_file, write_file
 from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import (
     BOOT_MANAGER,
     LOADER,

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.dmi import Model
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.pci import from_id, pci_devices
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import from_options
-from ansible_collections.reimage.lab.plugins.module_utils.identity.drivers import RECORD, Installed, install
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import from_options
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.drivers import RECORD, Installed, install
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.sysprep import inject
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import make_disk, make_tree
 from Registry import Registry
 

@@ -21,9 +21,10 @@ from types import SimpleNamespace
 from typing import Any, Iterator
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.identity import partition, uefi
+from ansible_collections.reimage.lab.plugins.module_utils.identity import partition
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.uefi import ensure_start
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import uefi
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.uefi import ensure_start
 from ansible_collections.reimage.lab.plugins.modules import linux_identity
 
 ROOT = Path(__file__).resolve().parents[3]

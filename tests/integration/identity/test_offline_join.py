@@ -15,9 +15,9 @@ from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils import command
-from ansible_collections.reimage.lab.plugins.module_utils.identity import offline_join
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.offline_join import Domain, check_blob, provision
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import offline_join
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.offline_join import Domain, check_blob, provision
 
 SPACE, ADDRESS, PASSWORD = "reimage-ad", "192.0.2.1", "Passw0rd.of.tests"
 DOMAIN = Domain("lab.test", "Administrator", PASSWORD, controller="dc1.lab.test")

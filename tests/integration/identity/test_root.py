@@ -14,9 +14,9 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import give
-from ansible_collections.reimage.lab.plugins.module_utils.identity.root import mounted_root
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import give
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.root import mounted_root
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 
 from ..loops import await_no_loop
 

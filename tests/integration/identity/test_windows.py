@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
-from ansible_collections.reimage.lab.plugins.module_utils.identity import regfile
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
-from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import export, merge
-from ansible_collections.reimage.lab.plugins.module_utils.identity.sysprep import inject
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume, mounted_windows
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import regfile
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers, from_options
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import export, merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.sysprep import inject
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import attached, encode, make_disk, make_hive, make_tree
 from regipy.registry import RegistryHive
 from Registry import Registry

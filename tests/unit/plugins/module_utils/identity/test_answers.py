@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import check_for, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import check_for, from_options
 
 ACCOUNT = {"name": "technician", "password": "correct horse"}
 CARD = {"mac": "52:54:00:12:34:56", "addresses": ["192.0.2.17/24"]}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.pci import from_id
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.inf import Inf, Target, parse
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import Windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inf import Inf, Target, parse
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import Windows
 
 INFS = Path(__file__).parent / "infs"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import RECORD, give
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import RECORD, give
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.identity.mounts import mount_settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.mounts import mount_settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
 
 GPT = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
 DISK = [

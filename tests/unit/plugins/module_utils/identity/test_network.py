@@ -14,9 +14,9 @@ import pytest
 import yaml
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface, interfaces_from
-from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import RECORD, cloud_init_settings, give
-from ansible_collections.reimage.lab.plugins.module_utils.identity.network import detect, network_settings
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import RECORD, cloud_init_settings, give
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.network import detect, network_settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 
 CARD = Interface("52:54:00:77:01:01", ["192.0.2.7/24", "2001:db8::7/64"], "192.0.2.1", ["192.0.2.53", "2001:db8::53"])
 OTHER = Interface("52:54:00:77:01:02", ["2001:db8:1::7/64"], "2001:db8:1::1")

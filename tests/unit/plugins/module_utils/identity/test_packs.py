@@ -13,8 +13,8 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.dmi import Model
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.pci import from_id
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.inf import Target
-from ansible_collections.reimage.lab.plugins.module_utils.identity.packs import choose, read
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inf import Target
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.packs import choose, read
 
 INFS = Path(__file__).parent / "infs"
 WINDOWS = Target("amd64", (10, 0, 22631))

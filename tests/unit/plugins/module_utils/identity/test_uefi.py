@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.identity.uefi import ensure_fallback
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.uefi import ensure_fallback
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.time_zones import TIME_ZONES
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.time_zones import TIME_ZONES
 
 FILE = "Sysprep/sysprep.inf"
 DRIVERS_LONGEST = 4096  # characters: Microsoft, KB 312535

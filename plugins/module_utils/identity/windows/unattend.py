@@ -13,10 +13,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from typing import Iterable
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import SYNCHRONOUS_LONGEST, Answers, Join
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
-from ansible_collections.reimage.lab.plugins.module_utils.identity.remoting import first_commands
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import SYNCHRONOUS_LONGEST, Answers, Join
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.remoting import first_commands
 
 NS = "urn:schemas-microsoft-com:unattend"
 WCM = "http://schemas.microsoft.com/WMIConfig/2002/State"

@@ -11,7 +11,7 @@ Sources: Ansible, "Windows Remote Management"; Microsoft, "OpenSSH Server config
 
 from __future__ import annotations
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers
 
 SCRIPT = "Windows/Setup/Scripts/reimage-remoting.ps1"
 _RUN = r"powershell -NoProfile -ExecutionPolicy Bypass -File C:\Windows\Setup\Scripts\reimage-remoting.ps1"

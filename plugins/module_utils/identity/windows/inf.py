@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import Windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import Windows
 
 _SECTION = re.compile(r"\s*\[([^\]]*)\]")
 _BEFORE_COMMENT = re.compile(r'(?:[^";]|"[^"]*(?:"|$))*')

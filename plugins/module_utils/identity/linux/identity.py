@@ -20,8 +20,8 @@ from typing import Any, Sequence
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
-from ansible_collections.reimage.lab.plugins.module_utils.identity.settings import File, Settings
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.settings import File, Settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 
 RECORD = "/var/lib/reimage/identity.json"
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")

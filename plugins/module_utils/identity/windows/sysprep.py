@@ -11,15 +11,21 @@ import re
 from dataclasses import dataclass, field
 from typing import Dict, Optional, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity import regfile, remoting, sysprep_inf, template, unattend
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers, check_for
-from ansible_collections.reimage.lab.plugins.module_utils.identity.drivers import FOLDER, inf_folders
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.offline_join import check_blob
-from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import Change
-from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import merge, open_hive
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import CONFIG, Volume
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import COMPETITORS, Windows, inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import (
+    regfile,
+    remoting,
+    sysprep_inf,
+    template,
+    unattend,
+)
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers, check_for
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.drivers import FOLDER, inf_folders
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import COMPETITORS, Windows, inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.offline_join import check_blob
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import merge, open_hive
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import CONFIG, Volume
 
 ANSWER_FILE = "Windows/Panther/unattend.xml"
 RECORD = "ProgramData/reimage/identity.json"

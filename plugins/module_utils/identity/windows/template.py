@@ -10,9 +10,9 @@ import difflib
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import Answers
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.unattend import (
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.unattend import (
     DEPLOYMENT,
     JOIN,
     LANGUAGE,

@@ -19,7 +19,7 @@ from typing import NoReturn, Sequence
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.dmi import Model
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.pci import PciDevice
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.inf import Inf, Target, parse
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inf import Inf, Target, parse
 
 ANY = "_any"
 _EXACT, _WILDCARD, _FALLBACK = 0, 1, 2

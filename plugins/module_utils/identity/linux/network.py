@@ -19,8 +19,8 @@ from typing import Any, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
-from ansible_collections.reimage.lab.plugins.module_utils.identity.settings import File, Settings
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.settings import File, Settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 
 _NM, _NETWORKD = "/etc/NetworkManager/system-connections", "/etc/systemd/network"
 _NETPLAN, _IFUPDOWN = "/etc/netplan/90-reimage.yaml", "/etc/network/interfaces.d/reimage"

@@ -21,7 +21,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces im
     check_interfaces,
     interfaces_from,
 )
-from ansible_collections.reimage.lab.plugins.module_utils.identity.time_zones import TIME_ZONES
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.time_zones import TIME_ZONES
 
 # Stricter than Windows: what is also a good name in DNS and in NetBIOS.
 _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,13}[A-Za-z0-9])?")

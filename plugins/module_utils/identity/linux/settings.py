@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 
 
 @dataclass(frozen=True)

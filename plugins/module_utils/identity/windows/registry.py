@@ -10,11 +10,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity import hives
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.hives import Hive
-from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import HEADER, Change, Value, show
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hives
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.hives import Hive
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import HEADER, Change, Value, show
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume
 
 _CURRENT = re.compile(r"CurrentControlSet(?=\\|$)", re.IGNORECASE)
 _SYSTEM = "Windows/System32/config/SYSTEM"

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from typing import Iterable, Iterator, Sequence
 
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.settings import File, Settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition
-from ansible_collections.reimage.lab.plugins.module_utils.identity.settings import File, Settings
-from ansible_collections.reimage.lab.plugins.module_utils.identity.tree import Tree
 
 _FSTAB, _RESUME = "/etc/fstab", "/etc/initramfs-tools/conf.d/resume"
 # The kernel's name of a disk, and the number of a partition. Not md, dm and the like, which are no partitions of one disk.

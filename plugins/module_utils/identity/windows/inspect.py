@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.hives import Hive, control_set
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
-from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import open_hive
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import CONFIG, Volume, holds_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.hives import Hive, control_set
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import open_hive
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import CONFIG, Volume, holds_windows
 
 TAG = "Windows/System32/Sysprep/Sysprep_succeeded.tag"
 LOG = "Windows/System32/Sysprep/Panther/setuperr.log"

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.identity.answers import check_name
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import check_name
 
 _TIMEOUT = 120
 _LOGON_FAILURE = 46  # exit code of net

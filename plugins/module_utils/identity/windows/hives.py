@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import DWORD, Change, Value, untext
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import DWORD, Change, Value, untext
 
 try:
     import hivex

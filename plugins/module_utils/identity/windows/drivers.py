@@ -16,12 +16,12 @@ from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.dmi import Model
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.pci import PciDevice
-from ansible_collections.reimage.lab.plugins.module_utils.identity import packs
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.inf import Target, parse
-from ansible_collections.reimage.lab.plugins.module_utils.identity.packs import Pack
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import Volume
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import packs
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inf import Target, parse
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.packs import Pack
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume
 
 FOLDER = "Drivers"
 # What we put there, so that we can take it away when the machine, or its pack, has become another.

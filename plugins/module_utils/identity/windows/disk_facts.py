@@ -18,12 +18,13 @@ import uuid
 from dataclasses import dataclass, field
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.identity import hives
-from ansible_collections.reimage.lab.plugins.module_utils.identity.hives import Hive, control_set
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
-from ansible_collections.reimage.lab.plugins.module_utils.identity.regfile import BINARY, DWORD, Change
-from ansible_collections.reimage.lab.plugins.module_utils.identity.registry import open_hive
-from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import (
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hives
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.hives import Hive, control_set
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import BINARY, DWORD, Change
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import open_hive
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import (
     CONFIG,
     FILESYSTEMS,
     Volume,
@@ -31,7 +32,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.volume import
     read_file,
     write_file,
 )
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inspect
 
 _BOOT_FILES = ("EFI/Microsoft/Boot/BCD", "Boot/BCD")
 _BOOT_MANAGER = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}"
