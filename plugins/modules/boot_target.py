@@ -23,7 +23,7 @@ attributes:
     details: [The machine's boot script, with its token masked.]
 options:
   mac:
-    description: The MAC address of the machine's network card that boots.
+    description: The MAC address of the machine, that of the network card that boots.
     type: str
     required: true
   target:
@@ -32,6 +32,11 @@ options:
       - A machine that is armed again with the same target keeps its token.
     type: str
     required: true
+  other_macs:
+    description: The MAC addresses of the machine's other network cards that may boot. The machine stays known by O(mac).
+    type: list
+    elements: str
+    default: []
   renew:
     description: Make a new token though the machine is armed with this target already. What it checked in with the old
       one is forgotten, so that only a boot from now on counts.
@@ -98,7 +103,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if target == LOCAL:
         change = disarm(layout, mac, lambda: run(reload) if reload else None, dry_run=module.check_mode)
     else:
-        change = arm(layout, mac, target, renew=module.params["renew"], dry_run=module.check_mode)
+        others = [parse_mac(other) for other in module.params["other_macs"]]
+        change = arm(layout, mac, target, others, renew=module.params["renew"], dry_run=module.check_mode)
     result = {"changed": change.changed, "diff": {"before": change.before, "after": change.after}}
     if change.token is not None:
         result.update(token=change.token, armed_at=change.armed_at)
@@ -110,6 +116,7 @@ def main() -> None:
         argument_spec={
             "mac": {"type": "str", "required": True},
             "target": {"type": "str", "required": True},
+            "other_macs": {"type": "list", "elements": "str", "default": []},
             "renew": {"type": "bool", "default": False},
             "root": {"type": "path", "default": "/srv/reimage/boot"},
             "reload": {"type": "list", "elements": "str", "default": ["systemctl", "reload-or-restart", "dnsmasq"]},

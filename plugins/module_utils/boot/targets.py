@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import (
     LOCAL,
@@ -42,9 +42,12 @@ class Change:
     after: str
 
 
-def arm(layout: Layout, mac: str, target: str, *, renew: bool = False, dry_run: bool = False) -> Change:
+def arm(
+    layout: Layout, mac: str, target: str, others: Sequence[str] = (), *, renew: bool = False, dry_run: bool = False
+) -> Change:
     """Have a machine boot a target from the network, from its next boot until it is disarmed.
 
+    :param others: MACs of the machine's other cards, which it may boot from too.
     :param renew: Make a new token, and close the old one, though the machine is armed with this target already.
     :raises BootError: The target is unknown, or a file of it is missing; nothing was written.
     """
@@ -53,27 +56,31 @@ def arm(layout: Layout, mac: str, target: str, *, renew: bool = False, dry_run: 
     _require_files(layout, boots)
     _require_folders(layout, mac)
     old = load_arming(layout, mac)
-    keep = old is not None and old.target == target and not renew
-    arming = old if old is not None and keep else new_arming(mac, target)
-    script = boot_script(configuration, boots, arming)
-    hosts = f"{mac}\n"  # no tag: with one, dnsmasq 2.90 frees the wrong memory when it reloads
+    keep = old is not None and old.target == target and not renew and old.others == tuple(others)
+    arming = old if old is not None and keep else new_arming(mac, target, others)
+    scripts = {card: boot_script(configuration, boots, arming, card) for card in arming.macs}
     changed = not (
         keep
         and layout.inbox(arming.token).is_dir()
-        and read_text(layout.script(mac)) == script
-        and read_text(layout.hosts(mac)) == hosts
+        and all(read_text(layout.script(card)) == script for card, script in scripts.items())
+        and all(read_text(layout.hosts(card)) == f"{card}\n" for card in scripts)
     )
     before, after = (
         _shown(layout, mac, old),
-        _masked(script, arming) + ("" if keep else f"# with a new token: {MASK}\n"),
+        _masked("".join(scripts.values()), arming) + ("" if keep else f"# with a new token: {MASK}\n"),
     )
     if changed and not dry_run:
         if old is not None and not keep:
             close_inbox(layout, old.token)
+            for card in set(old.others) - set(arming.others):
+                _forget(layout, card)
         save_arming(layout, arming)
         open_inbox(layout, arming.token)
-        write_text(layout.script(mac), script)
-        write_text(layout.hosts(mac), hosts)  # last: from here on dnsmasq answers
+        for card, script in scripts.items():
+            write_text(layout.script(card), script)
+        for card in scripts:  # last: from here on dnsmasq answers
+            # No tag: with one, dnsmasq 2.90 frees the wrong memory when it reloads.
+            write_text(layout.hosts(card), f"{card}\n")
     known = keep or not dry_run
     return Change(changed, arming.token if known else None, arming.armed_at if known else None, before, after)
 
@@ -88,8 +95,8 @@ def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: boo
     changed = old is not None or layout.hosts(mac).exists() or layout.script(mac).exists()
     before = _shown(layout, mac, old)
     if changed and not dry_run:
-        remove(layout.hosts(mac))
-        remove(layout.script(mac))
+        for card in old.macs if old is not None else (mac,):
+            _forget(layout, card)
         if old is not None:
             close_inbox(layout, old.token)
         reload()
@@ -97,8 +104,16 @@ def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: boo
     return Change(changed, None, None, before, _shown_local(mac))
 
 
-def boot_script(configuration: Configuration, target: Target, arming: Arming) -> str:
-    """Return the iPXE script of an armed machine."""
+def _forget(layout: Layout, card: str) -> None:
+    remove(layout.hosts(card))
+    remove(layout.script(card))
+
+
+def boot_script(configuration: Configuration, target: Target, arming: Arming, card: str) -> str:
+    """Return the iPXE script of an armed machine.
+
+    :param card: MAC of the card that it boots from.
+    """
     base = f"{configuration.url}/boot"
     initrd = ["initrd=initrd"] if target.initrd else []  # under UEFI the kernel asks for it by this name
     arguments = [
@@ -106,7 +121,7 @@ def boot_script(configuration: Configuration, target: Target, arming: Arming) ->
         f"reimage.url={configuration.url}",
         f"reimage.token={arming.token}",
         f"reimage.mac={arming.mac}",
-        f"BOOTIF=01-{dashed(arming.mac)}",
+        f"BOOTIF=01-{dashed(card)}",
         *target.arguments,
     ]
     lines = [
@@ -139,10 +154,10 @@ def _require_folders(layout: Layout, mac: str) -> None:
 
 
 def _shown(layout: Layout, mac: str, arming: Arming | None) -> str:
-    script = read_text(layout.script(mac))
-    if arming is None or script is None:
+    scripts = [read_text(layout.script(card)) for card in arming.macs] if arming else []
+    if arming is None or not any(scripts):
         return _shown_local(mac)
-    return _masked(script, arming)
+    return _masked("".join(script or "" for script in scripts), arming)
 
 
 def _shown_local(mac: str) -> str:

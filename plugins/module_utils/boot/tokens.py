@@ -12,10 +12,12 @@ import secrets
 import shutil
 import time
 from dataclasses import asdict, dataclass
+from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -24,18 +26,24 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 class Arming:
     """A machine's token and what it was armed for.
 
-    C(armed_at) is in seconds since the epoch, by the boot server's clock.
+    C(armed_at) is in seconds since the epoch, by the boot server's clock; C(others) are the MACs of the machine's other cards.
     """
 
     mac: str
     target: str
     token: str
     armed_at: float
+    others: tuple[str, ...] = ()
+
+    @property
+    def macs(self) -> tuple[str, ...]:
+        """All cards that the machine may boot from."""
+        return (self.mac, *self.others)
 
 
-def new_arming(mac: str, target: str) -> Arming:
+def new_arming(mac: str, target: str, others: Sequence[str] = ()) -> Arming:
     """Make a token of 128 random bits; nothing is written yet."""
-    return Arming(mac, target, secrets.token_hex(16), round(time.time(), 3))
+    return Arming(mac, target, secrets.token_hex(16), round(time.time(), 3), tuple(others))
 
 
 def load_arming(layout: Layout, mac: str) -> Arming | None:
@@ -45,8 +53,9 @@ def load_arming(layout: Layout, mac: str) -> Arming | None:
     if value is None:
         return None
     try:
-        arming = Arming(str(value["mac"]), str(value["target"]), str(value["token"]), float(value["armed_at"]))
-    except (KeyError, TypeError, ValueError) as error:
+        others = tuple(parse_mac(other) for other in value.get("others", []))
+        arming = Arming(str(value["mac"]), str(value["target"]), str(value["token"]), float(value["armed_at"]), others)
+    except (BootError, KeyError, TypeError, ValueError) as error:
         raise BootError(f"{path}: is damaged: remove it, then arm the machine again") from error
     if arming.mac != mac or not _TOKEN.fullmatch(arming.token):
         raise BootError(f"{path}: is damaged: remove it, then arm the machine again")

@@ -171,3 +171,19 @@ def test_inbox_belongs_to_the_web_server(layout: Layout, monkeypatch: pytest.Mon
     token = str(arm(layout, MAC, "automation").token)
     parent = layout.checkins.stat()
     assert owners == [(layout.inbox(token), parent.st_uid, parent.st_gid)]
+
+
+def test_every_card_of_a_machine_boots_with_its_one_token_until_it_is_disarmed(layout: Layout) -> None:
+    cards = ["52:54:00:77:01:0a", "52:54:00:77:01:0b"]
+    first = arm(layout, MAC, "automation", cards)
+    assert not arm(layout, MAC, "automation", cards).changed
+    names = sorted(card.replace(":", "-") for card in [MAC, *cards])
+    assert sorted(path.name for path in (layout.root / "hosts").iterdir()) == names
+    for name in names:
+        script = (layout.root / "http/machines" / f"{name}.ipxe").read_text()
+        assert f"reimage.token={first.token} reimage.mac={MAC} BOOTIF=01-{name} " in script
+    assert arm(layout, MAC, "automation", cards[:1]).changed
+    assert sorted(path.name for path in (layout.root / "hosts").iterdir()) == names[:1] + names[1:2]
+    assert disarm(layout, MAC, no_reload).changed
+    assert not list((layout.root / "hosts").iterdir())
+    assert not list((layout.root / "http/machines").iterdir())
