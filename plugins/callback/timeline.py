@@ -82,6 +82,11 @@ class CallbackModule(CallbackBase):
         """Report."""
         if not self._records:
             return
+        for name in stats.dark.keys() & self._records.keys():
+            # Nobody could record that: Ansible does nothing more with a machine that does not answer.
+            record = self._records[name]
+            reason = f"it stopped answering in state {record['state']}; run the same command again when it is back"
+            self._records[name] = {**record, "state": "failed", "reason": reason}
         machines = [
             machine_from(record, self._started, self._work.get(name, {})) for name, record in sorted(self._records.items())
         ]
