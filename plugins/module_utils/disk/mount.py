@@ -27,8 +27,11 @@ def mounted(device: str, options: str, kind: str = "auto") -> Iterator[Path]:
         run(["mount", "-t", kind, "-o", f"{options},nosuid,nodev,noexec", device, str(folder)])
         try:
             yield folder
-        finally:
-            run(["umount", str(folder)])
+        except BaseException:
+            # What failed may still hold a file; that must not hide what failed.
+            run(["umount", "--lazy", str(folder)], accept=range(256))
+            raise
+        run(["umount", str(folder)])
     finally:
         with suppress(OSError):
             folder.rmdir()
