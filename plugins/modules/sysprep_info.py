@@ -85,18 +85,21 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import disk_facts
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import FILESYSTEMS, Volume, one_windows
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     if options["path"]:
         return {"changed": False, "windows": describe(Path(options["path"]))}
-    with mounted_windows(options["disk"], read_only=True) as (folder, partition):
-        windows = describe(folder)
-        states = ntfs.states(partition.device)
+    with partitions(options["disk"], FILESYSTEMS, read_only=True) as found:
+        partition = one_windows(options["disk"], found)
+        states = ntfs.states(partition.device)  # which cannot be told while it is mounted
+        with partition.mounted("ro", "ntfs-3g") as folder:
+            windows = describe(folder)
     windows["problems"] += [f"its volume is {state}: start Windows and shut it down" for state in states]
     windows["disk_problems"] = disk_facts.read(options["disk"]).problems
     windows["finds_disk"] = not windows["disk_problems"]

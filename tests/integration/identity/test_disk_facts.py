@@ -154,4 +154,4 @@ def test_deployed_windows_finds_its_disk(disk: Path, tmp_path: Path) -> None:
     assert run("image_capture", store=store, name="windows", disk=str(disk))["changed"]
     assert run("image_deploy", store=store, name="windows", disk=str(target))["changed"]
     windows = run("sysprep_info", disk=str(target))["windows"]
-    assert (windows["finds_disk"], windows["disk_problems"]) == (True, [])
+    assert (windows["finds_disk"], windows["disk_problems"], windows["problems"]) == (True, [], [])
