@@ -63,6 +63,7 @@ def measure(folder: Path, used: int, repeat: int) -> dict[str, Any]:
         for name, run in lab.runs().items():
             if number and "capture" in name and "gzip" in name:
                 continue  # a minute of nothing but gzip, which once is enough to see
+            forget()
             seconds.setdefault(name, []).append(run())
             print(f"{number + 1}/{repeat}  {name:32} {seconds[name][-1]:7.2f} s", flush=True)
     result = {
@@ -77,6 +78,12 @@ def measure(folder: Path, used: int, repeat: int) -> dict[str, Any]:
     }
     lab.clear()
     return result
+
+
+def forget() -> None:
+    """Give everybody the same free memory to begin with: what one left in the page cache slows the next."""
+    sh("sync")
+    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 class Lab:

@@ -51,9 +51,9 @@ def used(device: str, size: int, filesystem: str) -> Extents:
     if shutil.which(program) is None:
         raise DiskError(f"{program} is not installed here: it is needed to read which blocks of {filesystem} are used")
     with tempfile.TemporaryDirectory() as folder:
-        # With -f 1 it does not sleep for two seconds at its end.
+        # Its thread for progress sleeps as long as -f says, and is waited for at the end: two seconds by default.
         output, log = str(Path(folder, "map")), str(Path(folder, "log"))
-        run([program, "-D", "-q", "-f", "1", "-s", device, "-o", output, "-L", log], timeout=_LONG)
+        run([program, "-D", "-q", "-f", "0", "-s", device, "-o", output, "-L", log], timeout=_LONG)
         found = parse_ddrescue_map(Path(output).read_text(encoding="ascii"), size)
     # NTFS keeps a copy of its boot sector in the partition's last sector, behind what partclone maps.
     return found.with_tail(size, 4096)
