@@ -101,15 +101,17 @@ def change(disk: Path, share: float) -> None:
         sizes = [path.stat().st_size for path in files]
         # An update replaces packages, whose files stand together on the disk: five stretches, not bytes here and there.
         for start in chance.sample(range(0, len(files) * 9 // 10), 5):
-            changed = 0
+            left = sum(sizes) * share / 5
             for path, size in zip(files[start:], sizes[start:]):
-                if changed >= sum(sizes) * share / 5:
+                if left < MIB:
                     break
+                if size > left:
+                    continue  # one big file would make it far more than was asked for
                 with path.open("r+b") as file:
                     data = file.read()
                     file.seek(0)
                     file.write(bytes(reversed(data)))
-                changed += size
+                left -= size
 
 
 def digest(disk: Path, extents: list[tuple[int, int]]) -> str:
