@@ -25,13 +25,13 @@ def mounted(device: str, options: str, kind: str = "auto") -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="reimage-mount-"))
     try:
         run(["mount", "-t", kind, "-o", f"{options},nosuid,nodev,noexec", device, str(folder)])
+        failed = True
         try:
             yield folder
-        except BaseException:
+            failed = False
+        finally:
             # What failed may still hold a file; that must not hide what failed.
-            run(["umount", "--lazy", str(folder)], accept=range(256))
-            raise
-        run(["umount", str(folder)])
+            run(["umount", *(["--lazy"] if failed else []), str(folder)], accept=range(256) if failed else (0,))
     finally:
         with suppress(OSError):
             folder.rmdir()

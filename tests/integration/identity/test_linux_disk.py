@@ -15,6 +15,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,7 +122,7 @@ def fat(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Have FAT mounted by mtools, if the kernel cannot."""
     if re.search(r"\bvfat$", Path("/proc/filesystems").read_text(), re.MULTILINE):
         return
-    number, really = iter(range(100)), partition.Partition.mounted
+    really = partition.Partition.mounted
 
     @contextmanager
     def mounted(self: partition.Partition, options: str, kind: str = "auto") -> Iterator[Path]:
@@ -129,8 +130,7 @@ def fat(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             with really(self, options, kind) as root:
                 yield root
             return
-        folder = tmp_path / f"esp-{next(number)}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="esp-", dir=tmp_path))
         subprocess.run(["mcopy", "-s", "-i", self.device, "::*", folder], check=False, capture_output=True)
         yield folder
         if options == "rw" and list(folder.iterdir()):

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Callable, Iterator
@@ -18,7 +20,10 @@ from ansible_collections.reimage.lab.plugins.module_utils import command
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import offline_join
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.offline_join import Domain, check_blob, provision
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import make_disk
 
+ROOT = Path(__file__).resolve().parents[3]
 SPACE, ADDRESS, PASSWORD = "reimage-ad", "192.0.2.1", "Passw0rd.of.tests"
 DOMAIN = Domain("lab.test", "Administrator", PASSWORD, controller="dc1.lab.test")
 
@@ -114,6 +119,51 @@ def join(blob: str, name: str, folder: Path) -> None:
         net = inside("net", "-s", state / "smb.conf", *words)
         done = subprocess.run(net, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+PLAYBOOK = """
+- name: As the playbook does it
+  hosts: all
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Step through the role
+      ansible.builtin.include_role:
+        name: reimage.lab.reimage
+        tasks_from: "{{ item }}"
+      loop: [state.yml, join_domain.yml, inject_windows.yml]
+"""
+
+
+def test_role_gives_a_windows_the_account_that_was_made_for_it(controller: Path, tmp_path: Path) -> None:
+    make_disk(tmp_path / "disk.raw")
+    (tmp_path / "play.yml").write_text(PLAYBOOK)
+    domain = {"domain": "lab.test", "username": "Administrator", "password": PASSWORD, "controller": "dc1.lab.test"}
+    variables = {
+        "ansible_python_interpreter": sys.executable,
+        "reimage_server": "localhost",
+        "reimage_root": str(tmp_path),
+        "reimage_macs": ["52:54:00:12:34:56"],
+        "reimage_state": "armed",
+        "reimage_wanted": "windows/1",
+        "reimage_identity": "windows",
+        "reimage_windows": {"accounts": [{"name": "technician", "password": "of.the.tests"}]},
+        "reimage_domain": domain,
+        "reimage_domain_cache": str(tmp_path / "cache"),
+        "reimage_inject_disk": str(tmp_path / "disk.raw"),
+    }
+    (tmp_path / "boot/state").mkdir(parents=True)
+    words = ["ansible-playbook", "-v", "-i", "PC-LAB-010,", tmp_path / "play.yml", "-e", json.dumps(variables)]
+    done = subprocess.run(inside(*words), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    with mounted_windows(str(tmp_path / "disk.raw"), read_only=True) as (folder, _partition):
+        path = "string(//*[local-name()='AccountData'])"
+        file = folder / "Windows/Panther/unattend.xml"
+        blob = subprocess.run(["xmllint", "--xpath", path, file], check=True, capture_output=True, text=True).stdout.strip()
+    assert len(blob) > 100
+    assert blob not in done.stdout
+    assert PASSWORD not in done.stdout
+    join(blob, "PC-LAB-010", tmp_path)
 
 
 def test_new_deployment_makes_a_new_account(here: Path, tmp_path: Path) -> None:

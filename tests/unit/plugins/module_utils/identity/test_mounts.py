@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Sequence
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.mounts import mount_settings
@@ -14,15 +15,15 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree im
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition
 
 GPT = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
-DISK = [
+DISK = (
     Partition("/dev/vda1", 1, "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "AAAA-01", {"TYPE": "vfat", "UUID": "ABCD-1234"}),
     Partition("/dev/vda2", 2, GPT, "AAAA-02", {"TYPE": "ext4", "UUID": "root-uuid", "LABEL": "root"}),
     Partition("/dev/vda3", 3, GPT, "AAAA-03", {"TYPE": "swap", "UUID": "swap-uuid"}),
     Partition("/dev/vda4", 4, GPT, "AAAA-04", {}),
-]
+)
 
 
-def settle(folder: Path, fstab: str, resume: str = "", disk: list[Partition] = DISK) -> tuple[str, str, list[str]]:
+def settle(folder: Path, fstab: str, resume: str = "", disk: Sequence[Partition] = DISK) -> tuple[str, str, list[str]]:
     """Return what fstab and resume hold afterwards, and the warnings; a second time nothing differs."""
     for name, text in (("etc/fstab", fstab), ("etc/initramfs-tools/conf.d/resume", resume)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
