@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import chain
@@ -20,7 +21,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import C
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_id
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import probe
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
     LATEST,
@@ -78,7 +79,10 @@ def capture(
         meter.start("reading the filesystems", 0)
         found = probe(device, accept)
         writer = _Writer(store, device, found.regions, level, meter, _known(store, name))
-        writer.run()
+        with ThreadPoolExecutor(1) as beside:
+            measured = beside.submit(measure_smallest, device, found.regions)
+            writer.run()
+            measured.result()
         index = Index(
             name, version, datetime.now(timezone.utc).isoformat(timespec="seconds"), description,
             device.size, device.sector_size, found.label, found.head, found.links, found.regions,

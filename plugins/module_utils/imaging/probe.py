@@ -55,6 +55,15 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
     return found
 
 
+def measure_smallest(device: Device, regions: Sequence[Region]) -> None:
+    """Note to what size each partition could be shrunk. For a big filesystem that takes long."""
+    for region in regions:
+        if region.extents.total == region.size:
+            continue  # captured whole: what is in it is unknown, or not to be believed
+        with loop_device(device.path, region.start, region.size, device.sector_size) as loop:
+            region.size_min = filesystems.smallest(loop, region.size, region.filesystem)
+
+
 def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], warnings: list[str]) -> Region:
     start, size = partition["start"] * device.sector_size, partition["size"] * device.sector_size
     tags = blkid(device.path, start, size)
@@ -70,7 +79,6 @@ def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], 
             warnings += [f"{where}: {note}" for note in notes]
         else:
             extents = filesystems.used(loop, size, filesystem)
-        least = size if unfit else filesystems.smallest(loop, size, filesystem)
     return Region(
         number=partition["number"],
         start=start,
@@ -81,5 +89,5 @@ def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], 
         filesystem=filesystem,
         label=tags.get("LABEL", ""),
         extents=extents,
-        size_min=least,
+        size_min=size,
     )
