@@ -59,13 +59,19 @@ def measure(folder: Path, used: int, repeat: int) -> dict[str, Any]:
     """Measure everything at one size."""
     lab = Lab(folder, used)
     seconds: Measured = {}
-    for number in range(repeat):
-        for name, run in lab.runs().items():
-            if number and "capture" in name and "gzip" in name:
-                continue  # a minute of nothing but gzip, which once is enough to see
-            warm(folder, used)
-            seconds.setdefault(name, []).append(run())
-            print(f"{number + 1}/{repeat}  {name:32} {seconds[name][-1]:7.2f} s", flush=True)
+
+    def take(runs: dict[str, Callable[[], float]]) -> None:
+        for number in range(repeat):
+            for name, run in runs.items():
+                if number and "capture" in name and "gzip" in name:
+                    continue  # a minute of nothing but gzip, which once is enough to see
+                warm(folder, used)
+                seconds.setdefault(name, []).append(run())
+                print(f"{number + 1}/{repeat}  {name:36} {seconds[name][-1]:7.2f} s", flush=True)
+
+    take(lab.runs())
+    lab.scatter()
+    take(lab.runs_when_scattered())
     result = {
         "machine": {"processor": processor(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()},
         "used": lab.used,
@@ -73,6 +79,7 @@ def measure(folder: Path, used: int, repeat: int) -> dict[str, Any]:
         "seconds": {name: statistics.median(values) for name, values in seconds.items()},
         "spread": {name: [min(values), max(values)] for name, values in seconds.items()},
         "stored": lab.stored,
+        "chunks_changed": lab.chunks_changed,
         "memory": lab.memory,
         "link": lab.link,
     }
@@ -97,11 +104,11 @@ class Lab:
         self.stored: dict[str, int] = {}
         self.memory: dict[str, float] = {}
         self.link: dict[str, float] = {}
+        self.chunks_changed: dict[str, float] = {}  # of the newer version, as a share of those used
         self.fetched = 0.0
         print(f"making a master of {used // MIB} MiB", flush=True)
         master.make(self.disk, used)
-        sh("cp", "--sparse=always", self.disk, self.newer)
-        master.change(self.newer, 0.05)
+        self._update(together=True)
         self.size = partition_size(self.disk)
         self.store.mkdir()
         for version, disk in (("1", self.disk), ("2", self.newer)):
@@ -141,10 +148,29 @@ class Lab:
             "restore: ours, HTTP at 1 Gbit/s": lambda: self._over_http("1gbit"),
         }
 
+    def scatter(self) -> None:
+        """Have another newer version, whose changes are all over the disk."""
+        self._update(together=False)
+        sh("rm", "-rf", self.store)
+        sh("cp", "-al", self.older_store, self.store)
+        self.bench.ours("capture", str(self.store), self.newer, "2")
+
+    def runs_when_scattered(self) -> dict[str, Callable[[], float]]:
+        """Return what to measure again after C(scatter)."""
+        return {
+            "capture: ours, 5 % changed, scattered": self._capture_changed,
+            "restore: ours, 5 % changed, scattered": self._deploy_changed,
+        }
+
     def clear(self) -> None:
         """Make room for the next size."""
         for path in self.folder.iterdir():
             sh("rm", "-rf", path)
+
+    def _update(self, *, together: bool) -> None:
+        sh("cp", "--sparse=always", self.disk, self.newer)
+        master.change(self.newer, 0.05, together=together)
+        self._change = "together" if together else "scattered"
 
     def _blank(self) -> None:
         """Have the target hold zeros. It keeps its memory, for a disk does not have to be allocated while it is written."""
@@ -181,7 +207,7 @@ class Lab:
         store = self.folder / "fresh"
         sh("cp", "-al", self.older_store, store)
         seconds, said = self.bench.ours("capture", str(store), self.newer, "2")
-        self.stored["ours, 5 % changed"] = int(said["stored"])
+        self.chunks_changed[self._change] = said["chunks_new"] * MIB / said["used"]
         sh("rm", "-rf", store)
         return seconds
 

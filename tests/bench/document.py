@@ -49,10 +49,12 @@ def page(result: dict[str, Any]) -> str:
         for name, value in result["seconds"].items()
     )
     scaling = "\n".join(
-        f"| {item['used'] / MIB:.0f} | " + " | ".join(f"{value:.2f}" for value in item["seconds"].values()) + " |"
+        f"| {item['used'] / MIB:.0f} | "
+        + " | ".join(f"{value:.2f}" for value in item["seconds"].values())
+        + f" | {max(item['memory'].values()) / MIB:.0f} |"
         for item in result["scaling"]
     )
-    names = " | ".join(result["scaling"][0]["seconds"]) if result["scaling"] else ""
+    names = [*result["scaling"][0]["seconds"], "our memory, MiB"] if result["scaling"] else []
     memory = ", ".join(f"{name} {value / MIB:.0f} MiB" for name, value in result["memory"].items())
     return f"""# Benchmarks
 
@@ -71,6 +73,8 @@ master's; the time for that does not count, but the time in which we read back w
 
 Size in the store: {stored["ours 1"] / MIB:.0f} MiB, FOG's {stored["fog.zst"] / MIB:.0f} MiB ({stored["ours 1"] / stored["fog.zst"] * 100 - 100:+.1f} %).
 Peak memory: {memory}.
+5 % of the bytes changed are {result["chunks_changed"]["together"] * 100:.0f} % of the chunks when the files of an update stand together on
+the disk; "scattered" is the same update on a disk where ntfs-3g has spread them, over {result["chunks_changed"]["scattered"] * 100:.0f} % of the chunks.
 Through a link shaped to 1 Gbit/s, {result["link"].get("share", 0) * 100:.0f} % of it are used while fetching and writing.
 
 ![Restoring](images/benchmark-restore.svg)
@@ -85,8 +89,8 @@ Through a link shaped to 1 Gbit/s, {result["link"].get("share", 0) * 100:.0f} % 
 
 ![Seconds by size](images/benchmark-scaling.svg)
 
-| MiB used | {names} |
-|---|{"---|" * len(names.split(" | "))}
+| MiB used | {" | ".join(names)} |
+|---|{"---|" * len(names)}
 {scaling}
 
 What is not measured here: disks, and many machines at once. One gigabit port of a server carries about 110 MB/s, whatever

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import random
+import struct
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Iterator
 
 MIB = 1 << 20
 START = MIB
+_FIBMAP = 1
 SOURCES = ("/usr/lib", "/usr/bin", "/usr/share", "/usr/sbin", "/root", "/opt", "/var/lib")
 
 
@@ -93,13 +96,19 @@ def _files() -> Iterator[Path]:
                     continue
 
 
-def change(disk: Path, share: float) -> None:
-    """Replace the content of files that make up a share of the bytes, as an update of programs does."""
+def change(disk: Path, share: float, *, together: bool) -> None:
+    """Replace the content of files that make up a share of the bytes, in five stretches, as an update of packages does.
+
+    :param together: Whether the files of a stretch stand together on the disk, as those that Windows wrote one after the other.
+        ntfs-3g puts each file 16 MiB behind the one before it: in the order of their making, they are all over the disk.
+    """
     chance = random.Random(5)
     with mounted(disk) as folder:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
+        if together:
+            places = {path: _first_block(path) for path in files}
+            files = sorted((path for path in files if places[path]), key=lambda path: places[path])
         sizes = [path.stat().st_size for path in files]
-        # An update replaces packages, whose files stand together on the disk: five stretches, not bytes here and there.
         for start in chance.sample(range(0, len(files) * 9 // 10), 5):
             left = sum(sizes) * share / 5
             for path, size in zip(files[start:], sizes[start:]):
@@ -112,6 +121,12 @@ def change(disk: Path, share: float) -> None:
                     file.seek(0)
                     file.write(bytes(reversed(data)))
                 left -= size
+
+
+def _first_block(path: Path) -> int:
+    """Return where on the disk a file begins, in blocks; 0 if it is so small that it is in its directory's record."""
+    with path.open("rb") as file:
+        return int(struct.unpack("i", fcntl.ioctl(file, _FIBMAP, struct.pack("i", 0)))[0])
 
 
 def digest(disk: Path, extents: list[tuple[int, int]]) -> str:

@@ -43,7 +43,7 @@ def note(progress):
     stages.setdefault(progress.stage, time.monotonic())
 if action == "capture":
     done = capture.capture(store.PathStore(Path(where)), disk, "master", version)
-    result = {"stored": done.bytes_new, "used": done.index.bytes_used}
+    result = {"stored": done.bytes_new, "used": done.index.bytes_used, "chunks_new": done.chunks_new}
 else:
     source = store.open_store(where)
     done = deploy.deploy(source, store.read_index(source, "master", version)[0], disk, callback=note)
