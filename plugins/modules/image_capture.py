@@ -98,10 +98,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk, refuse_in_use
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import refuse_not_generalized
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_folder
 
@@ -110,11 +109,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     disk = find_disk(options["disk"])
     store = open_folder(options["store"])
+    refuse_in_use(disk)
     if "not_generalized" not in options["accept"]:
         refuse_not_generalized(disk)
-    if module.check_mode:
-        check_name("image name", options["name"])
-        return {"changed": True, "image": f"{options['name']}/{options['version']}"}
     captured = capture(
         store,
         disk,
@@ -123,6 +120,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         level=options["compression_level"],
         description=options["description"],
         accept=options["accept"],
+        dry_run=module.check_mode,
         callback=file_writer(options["progress_file"]),
     )
     for warning in captured.warnings:

@@ -151,9 +151,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import o
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     store = open_store(options["store"])
-    index = read_index(store, options["name"], options["version"], options["digest"])[0]
+    index, digest = read_index(store, options["name"], options["version"], options["digest"])
     if options["allowed_signers"]:
-        check(store, index.name, index.version, options["allowed_signers"])
+        check(store, index.name, index.version, digest, options["allowed_signers"])
     disk = find_disk(options["disk"])
     refuse_in_use(disk)
     result = deploy(

@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import chain
 from typing import Iterator, Sequence, Tuple
@@ -26,12 +26,13 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress impor
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
     LATEST,
     PathStore,
+    chunk_path,
     read_blake3,
     read_ids,
     read_index,
 )
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
 
 Item = Tuple[Region, int]
 
@@ -61,6 +62,7 @@ def capture(
     level: int = 3,
     description: str = "",
     accept: Sequence[str] = (),
+    dry_run: bool = False,
     callback: Callback | None = None,
 ) -> Captured:
     """Capture I(disk) as image I(name).
@@ -68,6 +70,7 @@ def capture(
     :param version: By default the UTC time.
     :param level: zstd's compression level, 1 to 19.
     :param accept: States of filesystems that are refused otherwise, C(dirty) and C(hibernated).
+    :param dry_run: Only look whether it can be captured, and what of it is used.
     :raises ImagingError: The version exists, the disk cannot be captured, or the store cannot be written.
     """
     began = time.monotonic()
@@ -78,11 +81,12 @@ def capture(
         meter = Meter(f"{name}/{version}", callback)
         meter.start("reading the filesystems", 0)
         found = probe(device, accept)
-        writer = _Writer(store, device, found.regions, level, meter, _known(store, name))
-        with ThreadPoolExecutor(1) as beside:
-            measured = beside.submit(measure_smallest, device, found.regions)
-            writer.run()
-            measured.result()
+        writer = _Writer(store, device, found.regions, level, meter, _Last.read(store, name))
+        if not dry_run:
+            with ThreadPoolExecutor(1) as beside:
+                measured = beside.submit(measure_smallest, device, found.regions)
+                writer.run()
+                measured.result()
         index = Index(
             name, version, datetime.now(timezone.utc).isoformat(timespec="seconds"), description,
             device.size, device.sector_size, found.label, found.head, found.links, found.regions,
@@ -90,26 +94,34 @@ def capture(
             bytes_stored=sum(writer.stored.values()),
             chunks_total=sum(region.chunks for region in found.regions),
         )  # fmt: skip
-        store.publish(index, writer.tables())
+        if not dry_run:
+            store.publish(index, writer.tables())
     return Captured(index, writer.chunks_new, writer.bytes_new, time.monotonic() - began, found.warnings)
 
 
-def _known(store: PathStore, name: str) -> dict[bytes, bytes]:
-    """Return the ids of the chunks of the image's last version by their BLAKE3, which is made many times faster than an id.
+@dataclass
+class _Last:
+    """The chunks of the image's last version: all ids, and ids by BLAKE3, which is made many times faster than an id."""
 
-    Nothing is lost if that version cannot be read.
-    """
-    if not HAS_BLAKE3 or not store.versions(name):
-        return {}
-    known: dict[bytes, bytes] = {}
-    try:
-        index = read_index(store, name, LATEST)[0]
-        for region in index.partitions:
-            known.update(zip(read_blake3(store, index, region) or [], read_ids(store, index, region)))
-    except ImagingError:
-        return {}
-    known.pop(bytes(32), None)  # what stands for a chunk of free space
-    return known
+    ids: set[bytes] = field(default_factory=set)
+    by_blake3: dict[bytes, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, store: PathStore, name: str) -> _Last:
+        """Read them from the store; nothing is lost if that version cannot be read."""
+        last = cls()
+        if not store.versions(name):
+            return last
+        try:
+            index = read_index(store, name, LATEST)[0]
+            for region in index.partitions:
+                ids = list(read_ids(store, index, region))
+                last.ids.update(ids)
+                last.by_blake3.update(zip((read_blake3(store, index, region) if HAS_BLAKE3 else None) or [], ids))
+        except ImagingError:
+            return cls()
+        last.by_blake3.pop(bytes(32), None)  # what stands for a chunk of free space
+        return last
 
 
 class _Writer:
@@ -120,9 +132,9 @@ class _Writer:
         regions: list[Region],
         level: int,
         meter: Meter,
-        known: dict[bytes, bytes],
+        last: _Last,
     ) -> None:
-        self._known = known
+        self._last = last
         self._store = store
         self._device = device
         self._regions = regions
@@ -164,7 +176,7 @@ class _Writer:
             identifier = zeros_id(length)
         elif HAS_BLAKE3:
             fast = self._blake3[region.number][at] = blake3(data)
-            identifier = self._known.get(fast) or sha256(data)
+            identifier = self._last.by_blake3.get(fast) or sha256(data)
         else:
             identifier = sha256(data)
         self._ids[region.number][at] = identifier
@@ -178,7 +190,7 @@ class _Writer:
 
     def _keep(self, identifier: bytes, data: memoryview) -> None:
         size = self._store.claim_chunk(identifier)
-        new = size == 0
+        new = size == 0 or not self._is_sound(identifier, data)
         if new:
             packed = self._codec.compress(data)
             size = len(packed)
@@ -187,3 +199,12 @@ class _Writer:
             self.stored[identifier] = size
             self.chunks_new += new
             self.bytes_new += size if new else 0
+
+    def _is_sound(self, identifier: bytes, data: memoryview) -> bool:
+        """Whether a chunk that the store has is whole. One that no version was published with may be what a power cut left."""
+        if identifier in self._last.ids:
+            return True
+        try:
+            return self._codec.decompress(self._store.get(chunk_path(identifier)), CHUNK_SIZE) == data
+        except (DamagedError, FileNotFoundError):
+            return False

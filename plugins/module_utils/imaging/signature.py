@@ -9,6 +9,7 @@ Source: ssh-keygen(1), "ALLOWED SIGNERS".
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
 from pathlib import Path
@@ -31,7 +32,7 @@ def sign(store: PathStore, name: str, version: str, key: str, *, dry_run: bool =
     data = store.get(f"{folder}/index.json")
     public = run(["ssh-keygen", "-y", "-f", key]).stdout.decode().strip()
     try:
-        check(store, name, version, f"signer {public}\n")
+        check(store, name, version, hashlib.sha256(data).hexdigest(), f"signer {public}\n")
     except ImagingError:
         if dry_run:
             return True
@@ -44,9 +45,10 @@ def sign(store: PathStore, name: str, version: str, key: str, *, dry_run: bool =
     return False
 
 
-def check(store: Reader, name: str, version: str, allowed_signers: str) -> str:
+def check(store: Reader, name: str, version: str, digest: str, allowed_signers: str) -> str:
     """Return who signed an index.
 
+    :param digest: Of the index that was read: a store may give another one when it is asked again.
     :param allowed_signers: The text of an C(allowed_signers) file.
     :raises ImagingError: Nobody of them did.
     """
@@ -55,6 +57,8 @@ def check(store: Reader, name: str, version: str, allowed_signers: str) -> str:
         data, signature = store.get(path), store.get(f"{path}.sig")
     except FileNotFoundError:
         raise ImagingError(f"{name}/{version} is not signed, and a signature is required: sign it with image_sign") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ImagingError(f"{store.where}/{path} changed while it was read: an image is never changed, so do not trust that store")
     with tempfile.TemporaryDirectory() as place:
         signed, allowed = Path(place, "sig"), Path(place, "allowed")
         signed.write_bytes(signature)

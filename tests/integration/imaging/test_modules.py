@@ -13,7 +13,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
 
 from ..module import run
-from .conftest import sh
+from .conftest import ROOT, WINDOWS, mounted, partition, sh
 
 Store = tuple[PathStore, Captured]
 
@@ -41,6 +41,34 @@ def test_capture_deploy_verify(store: str, master: Path, target: Path) -> None:
         file.write(b"\xff")
     found = run("image_verify", **image, disk=str(target))
     assert (found["intact"], found["differing"]) == (False, [{"partition": 4, "chunk": 0, "offset": 266240 * 512}])
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_disk_in_use_is_neither_captured_nor_overwritten(store: str, master: Path, tmp_path: Path, check: bool) -> None:
+    disk = tmp_path / "disk.raw"
+    sh("cp", "--sparse=always", master, disk)
+    before = sh("sha256sum", disk)
+    with partition(disk, ROOT) as device, mounted(device, tmp_path / "mnt", "ext4", "ro"):
+        for module, more in (("image_capture", {"version": "2"}), ("image_deploy", {})):
+            refused = run(module, check=check, store=store, name="lab", disk=str(disk), **more)
+            assert refused["failed"]
+            assert f"mounted at {tmp_path / 'mnt'}" in refused["msg"]
+    assert sh("sha256sum", disk) == before
+    assert [image["version"] for image in run("image_info", store=store)["images"]] == ["1"]
+
+
+def test_check_mode_of_a_capture_says_what_it_would_say_and_stores_nothing(store: str, master: Path, tmp_path: Path) -> None:
+    before = sorted(Path(store).rglob("*"))
+    disk = tmp_path / "disk.raw"
+    sh("cp", "--sparse=always", master, disk)
+    would = run("image_capture", check=True, store=store, name="lab", disk=str(disk), version="2")
+    assert (would["changed"], would["image"], would["bytes_used"] > 0) == (True, "lab/2", True)
+    refused = run("image_capture", check=True, store=store, name="lab", disk=str(disk), version="1")
+    assert "has lab/1 already" in refused["msg"]
+    with partition(disk, WINDOWS) as device:
+        sh("ntfsfix", device)
+    assert "dirty" in run("image_capture", check=True, store=store, name="lab", disk=str(disk))["msg"]
+    assert sorted(Path(store).rglob("*")) == before
 
 
 def test_store_is_verified_pruned_and_described(store: str) -> None:

@@ -207,6 +207,19 @@ def test_nothing_half_is_published_and_a_second_capture_finds_what_the_first_sto
         shutil.rmtree(store.root)
 
 
+def test_chunks_that_a_power_cut_left_damaged_are_stored_again(captured: Store, master: Path, tmp_path: Path) -> None:
+    """The computer with the store lost its power before what the first capture wrote was on its disk."""
+    store = PathStore(tmp_path / "store")
+    shutil.copytree(captured[0].root / "chunks", store.root / "chunks")
+    left = sorted((store.root / "chunks").glob("*/*.cacnk"))
+    for number, path in enumerate(left[::7]):
+        data = path.read_bytes()
+        path.write_bytes((data[: len(data) // 2], bytes(len(data)), b"", data[:-1])[number % 4])
+    again = capture(store, str(master), "lab", "1")
+    assert again.chunks_new == len(left[::7])
+    assert not verify_store(store).hurt
+
+
 def stored(store: PathStore) -> int:
     """Return the number of chunks that are whole in a store."""
     return sum(1 for _path in (store.root / "chunks").glob("*/*.cacnk"))

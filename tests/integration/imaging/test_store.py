@@ -20,7 +20,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.prune import prune
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.signature import check, sign
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_ids, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from .conftest import MIB, ROOT, mounted, partition, sh
@@ -44,6 +44,10 @@ def changed(master: Path, tmp_path: Path) -> Path:
     with partition(disk, ROOT) as device, mounted(device, tmp_path / "mnt", "ext4") as folder:
         (folder / "new").write_bytes(os.urandom(3 * MIB))
     return disk
+
+
+def digest(store: PathStore) -> str:
+    return read_index(store, "lab", "1")[1]
 
 
 def chunks(store: PathStore) -> set[str]:
@@ -234,17 +238,22 @@ class TestSignature:
         assert sign(store, "lab", "1", str(key), dry_run=True)
         assert sign(store, "lab", "1", str(key))
         assert not sign(store, "lab", "1", str(key))
-        assert check(store, "lab", "1", self.allowed(key)) == "images@example.org"
+        assert check(store, "lab", "1", digest(store), self.allowed(key)) == "images@example.org"
 
     def test_unsigned_changed_or_otherwise_signed_image_is_refused(self, store: PathStore, key: Path, tmp_path: Path) -> None:
         with pytest.raises(ReimageError, match="not signed"):
-            check(store, "lab", "1", self.allowed(key))
+            check(store, "lab", "1", digest(store), self.allowed(key))
         sign(store, "lab", "1", str(key))
         other = tmp_path / "other"
         sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other)
         with pytest.raises(ReimageError, match="not that of an allowed signer"):
-            check(store, "lab", "1", self.allowed(other))
+            check(store, "lab", "1", digest(store), self.allowed(other))
         path = store.root / "images/lab/1/index.json"
         path.write_bytes(path.read_bytes().replace(b'"description": ""', b'"description": "x"'))
         with pytest.raises(ReimageError, match="not that of an allowed signer"):
-            check(store, "lab", "1", self.allowed(key))
+            check(store, "lab", "1", digest(store), self.allowed(key))
+
+    def test_index_that_is_another_when_it_is_read_again_is_refused(self, store: PathStore, key: Path) -> None:
+        sign(store, "lab", "1", str(key))
+        with pytest.raises(ReimageError, match="changed while it was read"):
+            check(store, "lab", "1", "00" * 32, self.allowed(key))
