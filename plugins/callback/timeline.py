@@ -85,6 +85,8 @@ class CallbackModule(CallbackBase):
         for name in stats.dark.keys() & self._records.keys():
             # Nobody could record that: Ansible does nothing more with a machine that does not answer.
             record = self._records[name]
+            if record["state"] == "failed":
+                continue
             reason = f"it stopped answering in state {record['state']}; run the same command again when it is back"
             self._records[name] = {**record, "state": "failed", "reason": reason}
         machines = [

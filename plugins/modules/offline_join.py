@@ -66,7 +66,7 @@ EXAMPLES = r"""
     password: "{{ joiner_password }}"
     ou: OU=Lab,DC=school,DC=example,DC=org
     deployment: classroom-windows-2026-09
-    cache: "{{ lookup('ansible.builtin.env', 'PWD') }}/var/secrets/offline_join"
+    cache: "{{ 'var/secrets/offline_join' | realpath }}"
   delegate_to: localhost
   register: joined
 

@@ -5,19 +5,23 @@
 """Runs a long module as an asynchronous job, and shows how far it is.
 
 The job writes its progress to a file on the machine, which is read with C(cat): starting Python there for every look costs
-more than the look, on the machines that are slow.
+more than the look, on the machines that are slow. Beside it stands a note of the job itself, so that a run that is started again
+goes on watching what an earlier one began.
 """
 
 from __future__ import annotations
 
 import json
+import posixpath
 import time
 from typing import Any
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 INTERVAL = 2.0
+SILENCE = 120.0  # seconds: a switch may start anew
 MIB = 1 << 20
 display = Display()
 
@@ -36,28 +40,69 @@ class ProgressAction(ActionBase):
         if self._task.check_mode:
             return self._module(self._task.action, arguments, task_vars)
         timeout = int(arguments.get("timeout", 14400))
-        self._task.async_val = timeout  # the job ends itself, even if nobody looks any more
+        machine = str(task_vars.get("inventory_hostname", "machine"))
+        progress = str(arguments.get("progress_file", "/run/reimage/progress.json"))
+        wanted = json.dumps([self._task.action, arguments], sort_keys=True, default=str)  # before Ansible adds to the arguments
+        note = posixpath.join(posixpath.dirname(progress), "job.json")
         try:
-            job = self._execute_module(module_name=self._task.action, module_args=arguments, task_vars=task_vars, wrap_async=True)
+            job = self._earlier_job(note, machine)
+            if job and job["task"] != wanted:
+                return {
+                    "failed": True,
+                    "msg": f"{machine}: an earlier run is still at work on it, with other options: wait for it",
+                }
+            if not job:
+                job = self._start(arguments, timeout, task_vars)
+                if job.get("failed") or "ansible_job_id" not in job:
+                    return job
+                self._write(note, {**job, "task": wanted})
+            result = self._watch(job, progress, machine, timeout, task_vars)
+            self._status(job, task_vars, "cleanup")
+            self._shell(f"rm -f {self._quote(note)}")
+            return result
+        except AnsibleConnectionFailure as error:
+            # A failure, for Ansible runs no rescue for an unreachable machine.
+            return {"failed": True, "msg": f"{machine}: it stopped answering: {error.message}"}
+
+    def _start(self, arguments: dict[str, Any], timeout: int, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Start the job, which ends itself after its time, even if nobody looks any more."""
+        self._task.async_val = timeout
+        try:
+            started: dict[str, Any] = self._execute_module(
+                module_name=self._task.action, module_args=arguments, task_vars=task_vars, wrap_async=True
+            )
         finally:
             self._task.async_val = 0
-        if job.get("failed") or "ansible_job_id" not in job:
-            return job
-        try:
-            return self._watch(job, arguments, timeout, task_vars)
-        finally:
-            self._status(job, task_vars, "cleanup")
+        return started
 
-    def _watch(self, job: dict[str, Any], arguments: dict[str, Any], timeout: int, task_vars: dict[str, Any]) -> dict[str, Any]:
-        machine = task_vars.get("inventory_hostname", "machine")
-        file = arguments.get("progress_file", "/run/reimage/progress.json")
-        quote = self._connection._shell.quote
-        look = f"cat {quote(file)} 2>/dev/null; echo; cat {quote(job['results_file'])}"
-        deadline = time.monotonic() + timeout + 60
+    def _earlier_job(self, note: str, machine: str) -> dict[str, Any]:
+        """Return the job that an earlier run started, if it is still at work."""
+        try:
+            job: dict[str, Any] = json.loads(self._shell(f"cat {self._quote(note)} 2>/dev/null"))
+            mark = str(job["ansible_job_id"]).partition(".")[0]
+        except (ValueError, KeyError, TypeError):
+            return {}
+        # In brackets, so that the program that looks does not find itself.
+        if not self._shell(f"grep -lsa '[{mark[:1]}]{mark[1:]}' /proc/[0-9]*/cmdline").strip():
+            return {}
+        display.display(f"{machine}: an earlier run is still at work on it; watching that")
+        return job
+
+    def _watch(
+        self, job: dict[str, Any], progress_file: str, machine: str, timeout: int, task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        look = f"cat {self._quote(progress_file)} 2>/dev/null; echo; cat {self._quote(job['results_file'])}"
+        heard = time.monotonic()
+        deadline = heard + timeout + 60
         shown = ("", -1)
         while time.monotonic() < deadline:
-            said = str(self._low_level_execute_command(look).get("stdout", ""))
-            progress, _newline, state = said.partition("\n")
+            try:
+                progress, _newline, state = self._shell(look).partition("\n")
+                heard = time.monotonic()
+            except AnsibleConnectionFailure:
+                if time.monotonic() - heard > SILENCE:
+                    raise
+                state = progress = ""
             if finished(state):
                 result = self._status(job, task_vars, "status")
                 return {
@@ -71,6 +116,18 @@ class ProgressAction(ActionBase):
             "failed": True,
             "msg": f"{machine}: {self._task.action} did not end within {timeout} s; last seen: {shown[0] or 'nothing'}",
         }
+
+    def _write(self, file: str, value: dict[str, Any]) -> None:
+        """Have a file hold a value, if its folder exists, as in automation."""
+        target = self._quote(file)
+        self._shell(f"test -d {self._quote(posixpath.dirname(file))} && echo {self._quote(json.dumps(value))} >{target}")
+
+    def _shell(self, command: str) -> str:
+        return str(self._low_level_execute_command(command).get("stdout", ""))
+
+    def _quote(self, text: str) -> str:
+        quoted: str = self._connection._shell.quote(text)
+        return quoted
 
     def _status(self, job: dict[str, Any], task_vars: dict[str, Any], mode: str) -> dict[str, Any]:
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")

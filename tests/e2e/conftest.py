@@ -27,7 +27,7 @@ def _run(arguments: list[str], timeout: float, **environment: str) -> subprocess
     return subprocess.run(
         arguments,
         cwd=ROOT,
-        env={**os.environ, "PWD": str(ROOT), "ANSIBLE_NOCOLOR": "1", **environment},
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **environment},
         text=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -98,13 +98,17 @@ def attached(disk: Path) -> Iterator[str]:
         subprocess.run(["losetup", "--detach", loop], check=True)
 
 
+def command(playbook: str, *variables: str) -> list[str]:
+    """Return what a person would type."""
+    extra = [word for variable in variables for word in ("-e", variable)]
+    return ["ansible-playbook", "-i", "inventories/virtual-lab", playbook, *extra]
+
+
 @pytest.fixture(scope="session")
 def play(demo: str) -> Play:
     """Run a playbook in the lab that the demo left running, and return its end."""
 
-    def run(playbook: str, *variables: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        extra = [word for variable in variables for word in ("-e", variable)]
-        arguments = ["ansible-playbook", "-i", "inventories/virtual-lab", playbook, *extra]
-        return _run(arguments, PLAY_TIMEOUT, **environment)
+    def run(playbook: str, *variables: str, check: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
+        return _run([*command(playbook, *variables), *(["--check"] if check else [])], PLAY_TIMEOUT, **environment)
 
     return run

@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
-    """Run a module and return its result."""
+    """Run a module and return its result, and what was shown meanwhile as C(said)."""
     words = ["ansible", "localhost", "-m", f"reimage.lab.{module}", "-a", json.dumps(options), *(["--check"] if check else [])]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert " => " in done.stdout, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.rsplit(" => ", 1)[1])
-    return {**result, "failed": done.returncode != 0}
+    said, _arrow, text = done.stdout.rpartition(" => ")
+    result: dict[str, Any] = json.loads(text)
+    return {**result, "said": said, "failed": done.returncode != 0}

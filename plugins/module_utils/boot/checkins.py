@@ -90,7 +90,8 @@ def _mac(value: Any, field: str) -> str:
 
 def _address(value: Any) -> str:
     try:
-        address = ipaddress.ip_address(value if isinstance(value, str) else "")
+        # An IPv6 address may end in %, and then in anything at all.
+        address = ipaddress.ip_address(value if isinstance(value, str) and "%" not in value else "")
     except ValueError as error:
         raise CheckinError(f"address: {value!r:.40} is not an IP address") from error
     if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:

@@ -29,13 +29,13 @@ def requests_seen(layout: Layout, configuration: Configuration, arming: Arming) 
     target = configuration.targets.get(arming.target)
     if target is None or configuration.access_log is None:
         return []
-    script = f"/boot/{layout.script(arming.mac).relative_to(layout.http)}"
+    scripts = [f"/boot/{layout.script(card).relative_to(layout.http)}" for card in arming.macs]
     others = [f"/boot/{name}" for name in (target.kernel, target.initrd) if name]
     seen: dict[str, dict[str, Any]] = {}
     address = None
     for entry in _entries(Path(configuration.access_log), arming.armed_at):
         uri, client = entry.get("uri"), entry.get("client")
-        if uri == script:
+        if uri in scripts:
             address = client
         elif uri not in others or client != address:
             continue
@@ -47,12 +47,13 @@ def requests_seen(layout: Layout, configuration: Configuration, arming: Arming) 
 def dhcp_seen(arming: Arming) -> str | None:
     """Return the last line that dnsmasq logged of a machine since it was armed, or None."""
     since = f"@{int(arming.armed_at)}"
-    command = ["journalctl", "--unit=dnsmasq", f"--since={since}", "--output=cat", "--no-pager", f"--grep={arming.mac}"]
+    cards = "|".join(arming.macs)
+    command = ["journalctl", "--unit=dnsmasq", f"--since={since}", "--output=cat", "--no-pager", f"--grep={cards}"]
     try:
         lines = run([*command, "--lines=1"], accept=(0, 1), timeout=10).stdout.decode(errors="replace").split("\n")
     except CommandError:
         return None
-    return next((line.strip()[:200] for line in lines if arming.mac in line), None)
+    return next((line.strip()[:200] for line in lines if any(card in line for card in arming.macs)), None)
 
 
 def _entries(log: Path, since: float) -> Iterator[dict[str, Any]]:

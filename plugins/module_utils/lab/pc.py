@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
+import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run, wait_until
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.lab.errors import LabError
 from ansible_collections.reimage.lab.plugins.module_utils.lab.qmp import Monitor
 
@@ -100,16 +102,16 @@ class Pc:
             raise LabError(f"PC {self._name} does not start: {error}") from error
 
     def stop(self) -> None:
-        """Cut its power."""
+        """Cut its power, also if QEMU hangs and takes no commands any more."""
         pid = int(self.file("pid").read_text(encoding="ascii"))
-        with Monitor(self.file("qmp")) as monitor:
-            monitor.command("quit")
-        deadline = time.monotonic() + _STOP_TIMEOUT
-        while Path(f"/proc/{pid}").exists():
-            if time.monotonic() > deadline:
-                os.kill(pid, 9)
-                raise LabError(f"PC {self._name} did not switch off within {_STOP_TIMEOUT} s, and was killed")
-            time.sleep(0.1)
+        try:
+            with Monitor(self.file("qmp")) as monitor:
+                monitor.command("quit")
+            wait_until(lambda: not self.running, _STOP_TIMEOUT, f"PC {self._name} to switch off")
+        except ReimageError:
+            with suppress(ProcessLookupError):  # it may have ended just now
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not self.running, _STOP_TIMEOUT, f"PC {self._name} to end after it was killed")
 
     def reset(self) -> None:
         """Press its reset button."""

@@ -6,12 +6,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Iterator
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
 
+from ..module import ROOT as COLLECTION
 from ..module import run
 from .conftest import ROOT, WINDOWS, mounted, partition, sh
 
@@ -69,6 +80,48 @@ def test_check_mode_of_a_capture_says_what_it_would_say_and_stores_nothing(store
         sh("ntfsfix", device)
     assert "dirty" in run("image_capture", check=True, store=store, name="lab", disk=str(disk))["msg"]
     assert sorted(Path(store).rglob("*")) == before
+
+
+class TestSecondRun:
+    """The first one's controller is gone, and its job on the machine goes on."""
+
+    @pytest.fixture
+    def running(self, captured: Store, target: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
+        """The options of a deploy that takes seconds, for its web server is slow, and whose controller was killed."""
+
+        class Slow(SimpleHTTPRequestHandler):
+            def do_GET(self) -> None:
+                time.sleep(0.3)
+                super().do_GET()
+
+            def log_message(self, *_unused: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Slow, directory=str(captured[0].root)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url, progress = f"http://127.0.0.1:{server.server_port}", tmp_path / "progress.json"
+        options = {"store": url, "name": "lab", "disk": str(target), "progress_file": str(progress)}
+        words = ["ansible", "localhost", "-m", "reimage.lab.image_deploy", "-a", json.dumps(options)]
+        controller = subprocess.Popen(words, cwd=COLLECTION, stdout=subprocess.DEVNULL, start_new_session=True)
+        wait_until(lambda: progress.exists() and '"writing"' in progress.read_text(), 60, "the deploy to write")
+        os.killpg(controller.pid, signal.SIGKILL)
+        controller.wait()
+        yield options
+        server.shutdown()
+        server.server_close()
+
+    def test_it_goes_on_watching(self, running: dict[str, str]) -> None:
+        result = run("image_deploy", **running)
+        assert "an earlier run is still at work on it" in result["said"]
+        assert result["changed"]
+        again = run("image_deploy", **running)
+        assert (again["changed"], "earlier run" in again["said"]) == (False, False)
+
+    def test_it_wants_something_else_and_is_refused(self, running: dict[str, str]) -> None:
+        result = run("image_deploy", **running, grow="none")
+        assert result["failed"]
+        assert "still at work on it, with other options" in result["msg"]
+        assert run("image_deploy", **running)["changed"]
 
 
 def test_store_is_verified_pruned_and_described(store: str) -> None:

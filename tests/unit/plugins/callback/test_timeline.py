@@ -23,8 +23,15 @@ def test_machine_that_stopped_answering_has_failed_and_the_report_says_where(
     history = [{"state": state, "at": time.time(), "note": ""} for state in ("armed", "writing")]
     for name in ("pc-01", "pc-02"):
         callback._records[name] = {"name": name, "state": "writing", "image": "lab/1", "history": history}
-    callback.v2_playbook_on_stats(SimpleNamespace(dark={"pc-01": 1}))
+    callback._records["pc-03"] = {
+        **callback._records["pc-02"],
+        "name": "pc-03",
+        "state": "failed",
+        "reason": "its disk is too small",
+    }
+    callback.v2_playbook_on_stats(SimpleNamespace(dark={"pc-01": 1, "pc-03": 1}))
     machines = json.loads((tmp_path / "report.json").read_text())["runs"][0]["machines"]
-    assert [machine["state"] for machine in machines] == ["failed", "writing"]
+    assert [machine["state"] for machine in machines] == ["failed", "writing", "failed"]
     assert "stopped answering in state writing" in machines[0]["reason"]
+    assert machines[2]["reason"] == "its disk is too small"
     assert "stopped answering" in (tmp_path / "report.html").read_text()

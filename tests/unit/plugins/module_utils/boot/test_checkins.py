@@ -59,6 +59,7 @@ def test_good_check_in_is_returned_without_key_comments_and_unknown_fields() -> 
         ("address", "::"),
         ("address", "224.0.0.1"),
         ("address", "fe80::1%eth0"),
+        ("address", "2001:db8::1%x$(reboot)\n* \x1b[2J"),
         ("address", 10),
         ("host_keys", []),
         ("host_keys", [KEY] * 9),

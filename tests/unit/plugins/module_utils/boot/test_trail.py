@@ -47,6 +47,18 @@ def test_what_others_fetch_does_not_count(layout: Layout, arming: Arming) -> Non
     ) == []  # fmt: skip
 
 
+def test_machine_may_boot_from_any_of_its_cards(layout: Layout) -> None:
+    other = "52:54:00:77:01:99"
+    arm(layout, MAC, "automation", [other])
+    found = load_arming(layout, MAC)
+    assert found is not None
+    script = SCRIPT.replace("01-01.", "01-99.")
+    assert seen(layout, found, (1, "10.0.0.7", script, 200), (2, "10.0.0.7", KERNEL, 200)) == [
+        "52-54-00-77-01-99.ipxe",
+        "vmlinuz",
+    ]
+
+
 def test_only_the_end_of_a_long_log_is_read(layout: Layout, arming: Arming, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "_TAIL", 300)
     many: list[tuple[Any, ...]] = [(1, "10.0.0.7", SCRIPT, 200)] + [(2, "10.0.0.9", "/store/x", 200)] * 50

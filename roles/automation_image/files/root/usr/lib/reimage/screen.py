@@ -75,7 +75,8 @@ def render(state: dict[str, object], width: int) -> str:
     elif progress:
         lines += progress_lines(progress, inner)  # type: ignore[arg-type]
     else:
-        lines += [f"{BOLD}{str(state.get('status') or 'starting').capitalize()}{PLAIN}"]
+        status = str(state.get("status") or "starting")
+        lines += [f"{BOLD}{status[0].upper()}{status[1:]}{PLAIN}"]
     lines += ["", f"{DIM}reimage.lab: this machine is being worked on. Please leave it switched on.{PLAIN}"]
     return "\n".join(f"   {line}\33[K" for line in lines)
 

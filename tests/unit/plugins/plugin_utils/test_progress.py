@@ -1,0 +1,59 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The machine is played by the test; tests/integration/imaging/test_modules.py runs real jobs."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.reimage.lab.plugins.plugin_utils import progress
+
+JOB = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "started": 1, "finished": 0}
+RESULT = {"changed": True, "image": "lab/1", "finished": 1, "started": 1, "ansible_job_id": "j1.2"}
+
+
+@pytest.fixture
+def deploy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the action on a machine that answers each look with the next of some answers, or not at all."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(progress.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
+
+    def run(*answers: str | None) -> dict[str, Any]:
+        left = list(answers)
+
+        def shell(command: str) -> dict[str, str]:
+            if "results" not in command and "async" not in command:
+                return {"stdout": ""}
+            answer = left.pop(0) if len(left) > 1 else left[0]
+            if answer is None:
+                raise AnsibleConnectionFailure("no route to host")
+            return {"stdout": answer}
+
+        task = SimpleNamespace(check_mode=False, async_val=0, args={"name": "lab"}, action="reimage.lab.image_deploy")
+        quoting = SimpleNamespace(tmpdir="/tmp", quote=str)
+        action = progress.ProgressAction(task, SimpleNamespace(_shell=quoting), None, None, None, None)
+        monkeypatch.setattr(action, "_low_level_execute_command", shell)
+        monkeypatch.setattr(action, "_execute_module", lambda wrap_async=False, **_more: dict(JOB if wrap_async else RESULT))
+        monkeypatch.setattr(action, "get_shell_option", lambda *_names, **_more: "/root/.ansible_async")
+        return action.run(task_vars={"inventory_hostname": "pc-01"})
+
+    return run
+
+
+def test_machine_that_stops_answering_has_failed_so_that_a_rescue_can_record_it(deploy: Any) -> None:
+    result = deploy("\n" + json.dumps(JOB), None)
+    assert result["failed"]
+    assert result["msg"] == "pc-01: it stopped answering: no route to host"
+
+
+def test_machine_that_answers_again_in_time_goes_on(deploy: Any) -> None:
+    silent = int(progress.SILENCE / progress.INTERVAL) - 2
+    result = deploy("\n" + json.dumps(JOB), *[None] * silent, "\n" + json.dumps(RESULT))
+    assert result == {"changed": True, "image": "lab/1"}
