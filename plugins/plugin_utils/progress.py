@@ -21,7 +21,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 INTERVAL = 2.0
-SILENCE = 120.0  # seconds: a switch may start anew
+SILENCE = 90.0  # seconds: a switch may start anew
 MIB = 1 << 20
 display = Display()
 

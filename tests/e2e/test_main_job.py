@@ -7,13 +7,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
+from ansible_collections.reimage.lab.plugins.module_utils.lab.qmp import Monitor
 
-from .conftest import ROOT, Play, attached, fields, largest_partition, records, stop
+from .conftest import PLAY_TIMEOUT, ROOT, Play, attached, command, fields, largest_partition, records, stop
 
 PCS = ["pc-01", "pc-02", "pc-03"]
 STATES = [
@@ -104,6 +108,16 @@ class TestBadInput:
         self.refused(play("reimage-lab.yml", "target=lab_pcs", "reimage_root=/nowhere"), "/nowhere")
 
 
+def test_check_mode_says_what_would_be_done_and_does_nothing(play: Play) -> None:
+    before = records()
+    result = play("reimage-lab.yml", "target=lab_pcs", "reimage_force=true", check=True)
+    assert result.returncode == 0, result.stdout[-4000:]
+    for name in PCS:
+        assert f"{name} would be reimaged with classroom-linux/" in result.stdout
+        assert fields(result.stdout, name)["changed"] == 1
+    assert records() == before
+
+
 def test_repair_writes_what_was_damaged_and_little_else(play: Play) -> None:
     disk = ROOT / "var/lab/pcs/pc-01.raw"
     stop("pc-01")
@@ -116,6 +130,44 @@ def test_repair_writes_what_was_damaged_and_little_else(play: Play) -> None:
     assert records()["pc-01"]["state"] == "done"
     work = json.loads((ROOT / "var/report/report.json").read_text())["runs"][0]["machines"][0]["work"]
     assert 0 < work["bytes_written"] < work["bytes_used"] / 2
+
+
+def is_writing(name: str) -> bool:
+    """Whether a machine has told the server that it is writing its disk."""
+    inbox = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/boot/checkin"
+    told = [path.read_text() for path in inbox.glob("*/progress.json")]
+    return records()[name]["state"] == "writing" and any('"stage": "writing"' in text for text in told)
+
+
+def test_second_run_goes_on_where_controller_and_power_failed_the_first(play: Play, tmp_path: Path) -> None:
+    """The controller is killed while the disk is written; a second run watches on; the plug is pulled; a third one ends it."""
+    stop("pc-01")
+    disk = ROOT / "var/lab/pcs/pc-01.raw"
+    size = disk.stat().st_size
+    os.truncate(disk, 0)
+    os.truncate(disk, size)
+    arguments = command("reimage-lab.yml", "target=pc-01", "reimage_force=true")
+    with (tmp_path / "log").open("w") as log:
+        first = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        wait_until(lambda: records()["pc-01"]["state"] == "booted", 300, "pc-01 to check in")
+        with Monitor(ROOT / "var/lab/pcs/pc-01.qmp") as monitor:  # so that there is time for all of this
+            limits = {"bps_wr": 4_000_000, **dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)}
+            monitor.command("block_set_io_throttle", device="disk", **limits)
+        wait_until(lambda: is_writing("pc-01"), 120, "pc-01 to write its disk")
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+        second = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        watching = "pc-01: an earlier run is still at work on it"
+        wait_until(lambda: watching in (tmp_path / "log").read_text(), 120, "the second run to watch the first one's work")
+        stop("pc-01")
+        assert second.wait(PLAY_TIMEOUT) != 0
+    assert records()["pc-01"]["state"] == "failed"
+    assert "stopped answering" in records()["pc-01"]["reason"]
+    result = play("reimage-lab.yml", "target=pc-01")
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert records()["pc-01"]["state"] == "done"
+    work = json.loads((ROOT / "var/report/report.json").read_text())["runs"][0]["machines"][0]["work"]
+    assert 0 < work["bytes_written"] < work["bytes_used"]
 
 
 def test_machine_that_never_checks_in_is_named_with_what_was_awaited(play: Play, tmp_path: Path) -> None:
