@@ -19,7 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_id
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
@@ -172,13 +172,11 @@ class _Writer:
         used = list(region.extents.within(start, start + length))
         data = self._device.read_used(start, length, region.extents, region.start) if used else ZEROS[:length]
         at = slice(32 * number, 32 * (number + 1))
-        if not used:
-            identifier = zeros_id(length)
-        elif HAS_BLAKE3:
+        identifier = b""
+        if used and HAS_BLAKE3:
             fast = self._blake3[region.number][at] = blake3(data)
-            identifier = self._last.by_blake3.get(fast) or sha256(data)
-        else:
-            identifier = sha256(data)
+            identifier = self._last.by_blake3.get(fast, b"")
+        identifier = identifier or sha256(data)
         self._ids[region.number][at] = identifier
         with self._lock:
             mine = identifier not in self.stored

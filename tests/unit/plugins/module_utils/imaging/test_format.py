@@ -10,13 +10,15 @@ import hashlib
 import struct
 import zlib
 
+import blake3
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, parse_ddrescue_map
 from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import Gpt
 from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import open_table
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx, index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx, hashing, index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
 
 MIB = 1 << 20
@@ -105,6 +107,13 @@ def test_chain_of_logical_partitions_without_end_is_refused() -> None:
 def an_index() -> index.Index:
     region = index.Region(1, MIB, MIB, "type", "uuid", "name", "ext4", "root", Extents([(0, 4096)]))
     return index.Index("lab", "1", "2026-11-21", "", 4 * MIB, 512, "gpt", gpt(), [], [region])
+
+
+@pytest.mark.parametrize("length", [0, 1, 4096, CHUNK_SIZE, CHUNK_SIZE + 1])
+def test_zeros_that_are_known_at_sight_have_the_digest_of_zeros(length: int) -> None:
+    for data in (bytes(length), bytes(length)[:-1] + b"x"):
+        assert hashing.sha256(memoryview(data)) == hashlib.sha256(data).digest()
+        assert hashing.blake3(memoryview(data)) == blake3.blake3(data).digest()
 
 
 def test_index_comes_back() -> None:
