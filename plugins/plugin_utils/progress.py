@@ -47,10 +47,7 @@ class ProgressAction(ActionBase):
         try:
             job = self._earlier_job(note, machine)
             if job and job["task"] != wanted:
-                return {
-                    "failed": True,
-                    "msg": f"{machine}: an earlier run is still at work on it, with other options: wait for it",
-                }
+                return {"failed": True, "msg": "an earlier run is still at work on it, with other options: wait for it"}
             if not job:
                 job = self._start(arguments, timeout, task_vars)
                 if job.get("failed") or "ansible_job_id" not in job:
@@ -62,7 +59,7 @@ class ProgressAction(ActionBase):
             return result
         except AnsibleConnectionFailure as error:
             # A failure, for Ansible runs no rescue for an unreachable machine.
-            return {"failed": True, "msg": f"{machine}: it stopped answering: {error.message}"}
+            return {"failed": True, "msg": f"it stopped answering: {error.message}"}
 
     def _start(self, arguments: dict[str, Any], timeout: int, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Start the job, which ends itself after its time, even if nobody looks any more."""
@@ -114,7 +111,7 @@ class ProgressAction(ActionBase):
             time.sleep(INTERVAL)
         return {
             "failed": True,
-            "msg": f"{machine}: {self._task.action} did not end within {timeout} s; last seen: {shown[0] or 'nothing'}",
+            "msg": f"{self._task.action} did not end within {timeout} s; last seen: {shown[0] or 'nothing'}",
         }
 
     def _write(self, file: str, value: dict[str, Any]) -> None:

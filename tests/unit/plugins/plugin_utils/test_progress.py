@@ -50,7 +50,7 @@ def deploy(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_machine_that_stops_answering_has_failed_so_that_a_rescue_can_record_it(deploy: Any) -> None:
     result = deploy("\n" + json.dumps(JOB), None)
     assert result["failed"]
-    assert result["msg"] == "pc-01: it stopped answering: no route to host"
+    assert result["msg"] == "it stopped answering: no route to host"
 
 
 def test_machine_that_answers_again_in_time_goes_on(deploy: Any) -> None:
