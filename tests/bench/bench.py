@@ -29,6 +29,8 @@ from pipelines import Bench
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = ROOT / "var/bench/bench.json"
 Measured = dict[str, list[float]]
+BLANK, OTHER = bytes(16 * MIB), os.urandom(16 * MIB)  # what a target holds before
+ONE_CORE = ("taskset", "-c", "0")
 
 
 def main() -> None:
@@ -123,7 +125,7 @@ class Lab:
         extents = read_index(PathStore(self.store), "master", "1")[0].partitions[0].extents.pairs
         self.extents = [(offset, length) for offset, length in extents if offset + length < self.size]
         self.wanted = master.digest(self.disk, self.extents)
-        self._blank()
+        self._fill()
 
     def runs(self) -> dict[str, Callable[[], float]]:
         """Return what to measure, in the order to do it."""
@@ -140,12 +142,17 @@ class Lab:
             "restore: Clonezilla zstd": lambda: self._restore(pipelines.CLONEZILLA_ZSTD, "clonezilla.zst"),
             "restore: Clonezilla gzip": lambda: self._restore(pipelines.CLONEZILLA_GZIP, "clonezilla.gz"),
             "restore: zstd | dd": lambda: self._restore(pipelines.DD_RESTORE, "dd.zst"),
-            "restore: ours": lambda: self._deploy("1", blank=True),
-            "restore: ours, one core": lambda: self._deploy("1", "taskset", "-c", "0", blank=True),
+            "restore: ours": lambda: self._deploy("1", onto=OTHER),
+            "restore: ours, onto a new disk": lambda: self._deploy("1", onto=BLANK),
             "restore: ours, 5 % changed": self._deploy_changed,
             "restore: ours, nothing changed": lambda: self._deploy("1", unchanged=True),
             "restore: ours, HTTP": lambda: self._over_http(""),
             "restore: ours, HTTP at 1 Gbit/s": lambda: self._over_http("1gbit"),
+            "capture: FOG, one core": lambda: self._capture(pipelines.FOG_CAPTURE, "fog.zst", *ONE_CORE),
+            "capture: ours, one core": lambda: self._capture_ours(*ONE_CORE),
+            "restore: FOG, one core": lambda: self._restore(pipelines.FOG_RESTORE, "fog.zst", *ONE_CORE),
+            "restore: ours, one core": lambda: self._deploy("1", *ONE_CORE, onto=OTHER),
+            "restore: ours, nothing changed, one core": lambda: self._deploy("1", *ONE_CORE, unchanged=True),
         }
 
     def scatter(self) -> None:
@@ -172,32 +179,34 @@ class Lab:
         master.change(self.newer, 0.05, together=together)
         self._change = "together" if together else "scattered"
 
-    def _blank(self) -> None:
-        """Have the target hold zeros. It keeps its memory, for a disk does not have to be allocated while it is written."""
-        zeros = bytes(16 * MIB)
+    def _fill(self, content: bytes = BLANK) -> None:
+        """Have the target hold zeros, or something else again and again.
+
+        It keeps its memory, for a disk does not have to be allocated while it is written.
+        """
         left = self.disk.stat().st_size
         with self.target.open("r+b" if self.target.exists() else "wb") as file:
             while left:
-                left -= file.write(zeros[:left])
+                left -= file.write(content[:left])
 
-    def _capture(self, template: str, image: str, *, sleeps: bool = False) -> float:
+    def _capture(self, template: str, image: str, *prefix: str, sleeps: bool = False) -> float:
         (self.folder / image).unlink(missing_ok=True)
         with loop(self.disk, size=self.size) as device:
-            seconds = self.bench.rival(template, device, image, sleeps=sleeps)
+            seconds = self.bench.rival(template, device, image, *prefix, sleeps=sleeps)
         self.stored[image] = (self.folder / image).stat().st_size
         return seconds
 
-    def _restore(self, template: str, image: str, *, sleeps: bool = False) -> float:
-        self._blank()
+    def _restore(self, template: str, image: str, *prefix: str, sleeps: bool = False) -> float:
+        self._fill()
         with loop(self.target, size=self.size) as device:
-            seconds = self.bench.rival(template, device, image, sleeps=sleeps)
+            seconds = self.bench.rival(template, device, image, *prefix, sleeps=sleeps)
         self._check(image)
         return seconds
 
-    def _capture_ours(self) -> float:
+    def _capture_ours(self, *prefix: str) -> float:
         store = self.folder / "fresh"
         store.mkdir()
-        seconds, said = self.bench.ours("capture", str(store), self.disk, "1")
+        seconds, said = self.bench.ours("capture", str(store), self.disk, "1", *prefix)
         self.memory["capture"] = max(said["memory"], self.memory.get("capture", 0))
         sh("rm", "-rf", store)
         return seconds
@@ -211,9 +220,9 @@ class Lab:
         sh("rm", "-rf", store)
         return seconds
 
-    def _deploy(self, version: str, *prefix: str, store: str = "", blank: bool = False, unchanged: bool = False) -> float:
-        if blank:
-            self._blank()
+    def _deploy(self, version: str, *prefix: str, store: str = "", onto: bytes = b"", unchanged: bool = False) -> float:
+        if onto:
+            self._fill(onto)
         seconds, said = self.bench.ours("deploy", store or str(self.store), self.target, version, *prefix)
         self.memory["restore"] = max(said["memory"], self.memory.get("restore", 0))
         if said["changed"] == unchanged:
@@ -230,7 +239,7 @@ class Lab:
 
     def _over_http(self, rate: str) -> float:
         with network.served(self.store, self.folder, rate) as (url, client):
-            seconds = self._deploy("1", *client, store=url, blank=True)
+            seconds = self._deploy("1", *client, store=url, onto=OTHER)
         if rate:
             # While it fetches and writes. A gigabit carries TCP segments of 1448 bytes in frames that tc counts as 1514.
             self.link["share"] = self.fetched / (1e9 / 8 * 1448 / 1514)

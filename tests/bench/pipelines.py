@@ -62,12 +62,14 @@ class Bench:
     folder: Path
     preload: Path
 
-    def rival(self, template: str, device: str, image: str, *, sleeps: bool = False) -> float:
-        """Run a rival's pipeline and return the seconds that it took."""
+    def rival(self, template: str, device: str, image: str, *prefix: str, sleeps: bool = False) -> float:
+        """Run a rival's pipeline, behind some words such as taskset's, and return the seconds that it took."""
         command = template.format(device=device, image=self.folder / image, log=self.folder / "partclone.log")
         environment = {**os.environ, "TERM": "linux", **({} if sleeps else {"LD_PRELOAD": str(self.preload)})}
         began = time.monotonic()
-        done = subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, check=False)
+        done = subprocess.run(
+            [*prefix, "bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, check=False
+        )
         seconds = time.monotonic() - began
         if done.returncode:
             raise SystemExit(f"{command}: failed:\n{done.stderr.decode(errors='replace')[-800:]}")
