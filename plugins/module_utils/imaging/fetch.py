@@ -10,10 +10,10 @@ import threading
 from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import Digest, sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader, chunk_path
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 _TRIES = 3
 

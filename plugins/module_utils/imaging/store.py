@@ -7,11 +7,9 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import shutil
 import threading
-import urllib.parse
 import uuid
 from pathlib import Path
 from typing import Mapping, Protocol
@@ -20,11 +18,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name, decode
 
 LATEST = "latest"
-_TRIES = 3
-_TIMEOUT = 30
 _SYNC_TIMEOUT = 3600
 # Several machines may write to one share at the same time.
 _WRITER = uuid.uuid4().hex
@@ -127,43 +124,6 @@ class PathStore:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
-
-
-class HttpStore:
-    """A store behind a web server. Each thread keeps one connection."""
-
-    def __init__(self, url: str) -> None:
-        self.where = url.rstrip("/")
-        self._url = urllib.parse.urlsplit(self.where)
-        self._local = threading.local()
-
-    def get(self, path: str) -> bytes:
-        """Return a file of the store, trying again when the connection breaks."""
-        reason = ""
-        for _attempt in range(_TRIES):
-            try:
-                return self._get(f"{self._url.path}/{urllib.parse.quote(path)}")
-            except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, FileNotFoundError):
-                    raise
-                reason = str(error) or type(error).__name__
-                self._local.connection = None
-        raise ImagingError(f"{self.where}: the store does not answer: {reason} (tried {_TRIES} times)")
-
-    def _get(self, path: str) -> bytes:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            secure = self._url.scheme == "https"
-            kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            connection = self._local.connection = kind(self._url.netloc, timeout=_TIMEOUT)
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body: bytes = response.read()
-        if response.status == 404:
-            raise FileNotFoundError(path)
-        if response.status != 200:
-            raise http.client.HTTPException(f"{path}: HTTP {response.status} {response.reason}")
-        return body
 
 
 def open_store(where: str) -> PathStore | HttpStore:

@@ -17,7 +17,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_l
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import open_table
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx, index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 MIB = 1 << 20
 
