@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Table, open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 
 FORMAT = 1
 LARGEST_HEAD = 4 << 20
@@ -129,7 +129,7 @@ def decode(data: bytes, name: str) -> Index:
     except ImagingError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
-        raise ImagingError(f"{name}: this is not an index of an image: {error!r:.200}") from error
+        raise DamagedError(f"{name}: this is not an index of an image: {error!r:.200}") from error
     return index
 
 

@@ -17,7 +17,7 @@ from typing import Mapping, Protocol
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name, decode
 
@@ -136,7 +136,7 @@ def open_store(where: str) -> PathStore | HttpStore:
     return PathStore(root)
 
 
-def resolve(store: PathStore | HttpStore, name: str, version: str) -> str:
+def resolve(store: Reader, name: str, version: str) -> str:
     """Return the version that C(latest) means; any other version is returned as it is."""
     check_name("image name", name)
     if version != LATEST:
@@ -155,7 +155,7 @@ def open_folder(path: str) -> PathStore:
     return store
 
 
-def read_index(store: PathStore | HttpStore, name: str, version: str, digest: str = "") -> tuple[Index, str]:
+def read_index(store: Reader, name: str, version: str, digest: str = "") -> tuple[Index, str]:
     """Return an index and its digest, the SHA-256 of its file in hex.
 
     :param digest: What the digest must be, if that is known from a trusted place.
@@ -166,12 +166,12 @@ def read_index(store: PathStore | HttpStore, name: str, version: str, digest: st
         data = store.get(path)
     except FileNotFoundError:
         raise ImagingError(f"store {store.where} has no image {name}/{version}{_there_is(store, name)}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if digest and found != digest.lower():
+        raise DamagedError(f"{store.where}/{path} is not the index that was asked for: its SHA-256 is {found}, not {digest}")
     index = decode(data, f"{store.where}/{path}")
     if (index.name, index.version) != (name, version):
         raise ImagingError(f"{store.where}/{path} describes another image, {index.image}")
-    found = hashlib.sha256(data).hexdigest()
-    if digest and found != digest.lower():
-        raise ImagingError(f"{store.where}/{path} is not the index that was asked for: its SHA-256 is {found}, not {digest}")
     return index, found
 
 
@@ -197,11 +197,11 @@ def _read_file(store: Reader, index: Index, file: str, sha256: str) -> bytes:
     except FileNotFoundError:
         raise ImagingError(f"{store.where}/{path} is missing: the image is damaged") from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ImagingError(f"{store.where}/{path} is not what the index of {index.image} names: the image is damaged")
+        raise DamagedError(f"{store.where}/{path} is not what the index of {index.image} names: the image is damaged")
     return data
 
 
-def _there_is(store: PathStore | HttpStore, name: str) -> str:
+def _there_is(store: Reader, name: str) -> str:
     if not isinstance(store, PathStore):
         return ""
     versions = store.versions(name)

@@ -98,7 +98,7 @@ def test_pauses_grow_between_the_tries(server: Server, monkeypatch: pytest.Monke
     monkeypatch.setattr(http_store.time, "sleep", pauses.append)
     monkeypatch.setattr(http_store, "PAUSES", (0.5, 2.0, 5.0))
     server.answers = [say(503)]
-    with pytest.raises(UnreachableError, match="does not answer: .*503"):
+    with pytest.raises(UnreachableError, match=r"does not answer: .*503"):
         HttpStore(server.url).get("images/lab/latest")
     assert pauses == [0.0, 0.5, 2.0, 5.0]
 
