@@ -20,7 +20,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import 
 
 FORMAT = 1
 LARGEST_HEAD = 4 << 20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Index:
 
 def check_name(kind: str, name: str) -> str:
     """Return I(name) if it can be the name of an image or a version, which are folder names and parts of URLs."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ImagingError(
             f"{kind} {name!r} cannot be used: letters, digits, '.', '_' and '-', at most 128, not starting with a sign"
         )

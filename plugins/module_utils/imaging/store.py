@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import Mapping, Protocol
@@ -19,7 +20,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name, decode
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import NAME, Index, Region, check_name, decode
 
 LATEST = "latest"
 _SYNC_TIMEOUT = 3600
@@ -48,6 +49,7 @@ class PathStore:
     def __init__(self, root: Path) -> None:
         self.where = str(root)
         self.root = root
+        self._clock: float | None = None
 
     def get(self, path: str) -> bytes:
         """Return a file of the store."""
@@ -63,9 +65,9 @@ class PathStore:
         return sorted(path.name for path in _folders(self.root / "images"))
 
     def versions(self, name: str) -> list[str]:
-        """Return the versions of an image, sorted."""
+        """Return the versions of an image in the order in which the store got them, also one that lost its index."""
         folder = self.root / "images" / check_name("image name", name)
-        return sorted(path.name for path in _folders(folder) if (path / "index.json").is_file())
+        return [path.name for path in sorted(_folders(folder), key=_arrival)]
 
     def chunk_size(self, identifier: bytes) -> int:
         """Return the stored size of a chunk in bytes, 0 if it is not there."""
@@ -79,15 +81,38 @@ class PathStore:
         path = self.root / chunk_path(identifier)
         try:
             size = path.stat().st_size
-            os.utime(path)
+            self.mark(path)
         except FileNotFoundError:
             return 0
         except OSError as error:
             raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
         return size
 
+    def mark(self, path: Path) -> None:
+        """Make a file or folder of the store as new as one that is written now."""
+        now = self.now()
+        os.utime(path, (now, now))
+
+    def now(self) -> float:
+        """Return the time by the clock that gives the store's files their times: on a share it is not that of this computer."""
+        if self._clock is None:
+            probe = self.root / "staging" / f".clock.{uuid.uuid4().hex}"
+            try:
+                probe.parent.mkdir(parents=True, exist_ok=True)
+                # Empty: of a file that was written to, an SMB client may say its own time.
+                probe.touch(exist_ok=False)
+                self._clock = probe.stat().st_mtime - time.monotonic()
+                probe.unlink()
+            except OSError as error:
+                raise ImagingError(f"the store cannot be written: {probe}: {error.strerror}") from error
+        return self._clock + time.monotonic()
+
     def refuse_version(self, name: str, version: str) -> None:
-        """Raise C(ImagingError) if a version exists."""
+        """Raise C(ImagingError) if a version exists, or cannot be one."""
+        if version.lower() == LATEST:  # whatever its case, which a share may not tell apart
+            raise ImagingError(
+                f"a version cannot be called {version!r}, which means the last one that was published: choose another"
+            )
         if version in self.versions(name):
             raise ImagingError(
                 f"store {self.where} has {name}/{version} already, and an image is never changed: choose another version"
@@ -106,8 +131,7 @@ class PathStore:
                 self.write(staging / file, data)
             # The chunks must be on the disk before the index that names them.
             run(["sync", "--file-system", str(self.root)], timeout=_SYNC_TIMEOUT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staging.rename(target)
+            _move(staging, target)
         except OSError as error:
             raise ImagingError(f"{index.image} cannot be published in {self.root}: {error.strerror}") from error
         finally:
@@ -165,7 +189,7 @@ def read_index(store: Reader, name: str, version: str, digest: str = "") -> tupl
     try:
         data = store.get(path)
     except FileNotFoundError:
-        raise ImagingError(f"store {store.where} has no image {name}/{version}{_there_is(store, name)}") from None
+        raise ImagingError(_none(store, name, version)) from None
     found = hashlib.sha256(data).hexdigest()
     if digest and found != digest.lower():
         raise DamagedError(f"{store.where}/{path} is not the index that was asked for: its SHA-256 is {found}, not {digest}")
@@ -201,6 +225,13 @@ def _read_file(store: Reader, index: Index, file: str, sha256: str) -> bytes:
     return data
 
 
+def _none(store: Reader, name: str, version: str) -> str:
+    if isinstance(store, PathStore) and version in store.versions(name):
+        folder = store.root / "images" / name / version
+        return f"{folder} has lost its index.json: restore it from a copy of the store, or delete that folder"
+    return f"store {store.where} has no image {name}/{version}{_there_is(store, name)}"
+
+
 def _there_is(store: Reader, name: str) -> str:
     if not isinstance(store, PathStore):
         return ""
@@ -210,4 +241,22 @@ def _there_is(store: Reader, name: str) -> str:
 
 
 def _folders(path: Path) -> list[Path]:
-    return [item for item in path.iterdir() if item.is_dir()] if path.is_dir() else []
+    return [item for item in path.iterdir() if NAME.fullmatch(item.name) and item.is_dir()] if path.is_dir() else []
+
+
+def _arrival(version: Path) -> tuple[float, str]:
+    """Return what orders versions: when the store got one, whatever time the master had."""
+    try:
+        return (version / "index.json").stat().st_mtime, version.name
+    except FileNotFoundError:
+        return 0, version.name
+
+
+def _move(staging: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        staging.rename(target)
+    except FileNotFoundError:
+        # At this moment a prune removed the folder of the image, which had no version any more.
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging.rename(target)
