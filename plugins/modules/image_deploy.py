@@ -46,7 +46,7 @@ options:
     choices: [readback, none]
     default: readback
   mirrors:
-    description: Other stores, from which a chunk is fetched that is damaged or missing in O(store).
+    description: Other stores, from which is fetched what is damaged or missing in O(store), or all if that does not answer.
     type: list
     elements: str
     default: []
@@ -145,17 +145,19 @@ from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.signature import check
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_store, read_index
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    store = open_store(options["store"])
-    index, digest = read_index(store, options["name"], options["version"], options["digest"])
+    sources = Sources([open_store(where) for where in (options["store"], *options["mirrors"])])
+    index, digest = sources.first(lambda store: read_index(store, options["name"], options["version"], options["digest"]))
     if options["allowed_signers"]:
-        check(store, index.name, index.version, digest, options["allowed_signers"])
+        sources.first(lambda store: check(store, index.name, index.version, digest, options["allowed_signers"]))
     disk = find_disk(options["disk"])
     refuse_in_use(disk)
+    store, *mirrors = sources.in_order()
     result = deploy(
         store,
         index,
@@ -165,7 +167,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         grow=options["grow"],
         preserve=options["preserve"],
         discard=options["discard"],
-        mirrors=[open_store(mirror) for mirror in options["mirrors"]],
+        mirrors=mirrors,
         callback=file_writer(options["progress_file"]),
     )
     return {

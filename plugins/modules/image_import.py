@@ -130,6 +130,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     name, version, source = check_name("image name", options["name"]), options["version"], Path(options["source"])
     if version and version in store.versions(name):
         return {"changed": False, "format": options["format"], "chunks_new": 0, **facts(read_index(store, name, version)[0])}
+    store.refuse_version(name, version)
     kind = check_source(source, options["format"])
     if module.check_mode:
         return {"changed": True, "image": f"{name}/{version}", "format": kind}

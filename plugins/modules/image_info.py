@@ -10,7 +10,8 @@ module: image_info
 short_description: Describe the images of a store
 version_added: 0.1.0
 description:
-  - Lists images and their versions, oldest first. Nothing is changed.
+  - Lists images and their versions, in the order in which the store got them. Nothing is changed.
+  - A damaged version is left out with a warning, and fails the module only if it is the one that O(name) and O(version) name.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes]
 options:
@@ -27,7 +28,9 @@ options:
     type: str
     default: ""
   sizes:
-    description: Also say what each image shares with the others, for which the chunk tables of all of them are read.
+    description:
+      - Also say what each image shares with the others, for which the chunk tables of all of them are read. One that cannot be
+        read is not counted, and a warning names it.
     type: bool
     default: true
 """
@@ -100,8 +103,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import o
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    images = describe(open_store(options["store"]), options["name"], options["version"], sizes=options["sizes"])
-    return {"changed": False, "images": images}
+    described = describe(open_store(options["store"]), options["name"], options["version"], sizes=options["sizes"])
+    for warning in described.warnings:
+        module.warn(warning)
+    return {"changed": False, "images": described.images}
 
 
 def main() -> None:

@@ -12,7 +12,9 @@ version_added: 0.1.0
 description:
   - Removes versions of images from a store, and all chunks that no image needs.
   - It may run while others capture and deploy. What a deploy may still be reading, and what a capture may have found, stays for
-    O(grace) seconds; a later run removes it.
+    O(grace) seconds; a later run removes it, and what interrupted captures have left.
+  - It stops before anything is removed if the description of an image is damaged or lost, for then nobody knows which chunks it
+    needs.
   - In check mode nothing is removed, and the result says what would be.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes]
@@ -31,11 +33,15 @@ options:
     elements: str
     default: []
   keep:
-    description: How many of the newest versions to keep; V(0) keeps all.
+    description:
+      - How many of the newest versions to keep, by when the store got them and not counting O(versions); V(0) keeps all. The
+        version that is called V(latest) stays too.
     type: int
     default: 0
   grace:
-    description: Seconds for which chunks stay that others may still need. It must be longer than any capture or deploy takes.
+    description:
+      - Seconds for which chunks stay that others may still need, by the clock of the store. It must be longer than any capture or
+        deploy takes.
     type: int
     default: 86400
 """
@@ -67,6 +73,10 @@ bytes_freed:
   description: Bytes that they took.
   returned: success
   type: int
+leftovers:
+  description: Number of files and folders that were removed, of earlier removals and interrupted captures.
+  returned: success
+  type: int
 """
 
 from typing import Any
@@ -90,10 +100,11 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         dry_run=module.check_mode,
     )
     return {
-        "changed": bool(result.versions or result.chunks),
+        "changed": bool(result.versions or result.chunks or result.leftovers),
         "versions": result.versions,
         "chunks": result.chunks,
         "bytes_freed": result.bytes_freed,
+        "leftovers": result.leftovers,
     }
 
 

@@ -12,7 +12,9 @@ version_added: 0.1.0
 description:
   - With O(disk), compares a disk with an image, past the page cache, and says where it differs. Nothing is written. To mend it,
     use M(reimage.lab.image_deploy), or the playbook C(reimage.lab.repair).
-  - Without O(disk), reads all chunks of the images of a store, and says which are damaged and which images they hurt.
+  - Without O(disk), reads all chunks of the images of a store, and says which are damaged and which images they hurt. To mend
+    them, delete the files that RV(damaged) names, and capture the master again as a new version, which stores what is missing
+    for all images; then run this again.
   - A machine that was given its own identity differs from its image in the few chunks that hold it.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes]
@@ -108,7 +110,7 @@ table_differs:
   returned: with O(disk)
   type: bool
 damaged:
-  description: Chunks of the store that are damaged or missing, with the reason.
+  description: Chunks of the store that are damaged or missing, with the file and the reason.
   returned: without O(disk)
   type: dict
 hurt:

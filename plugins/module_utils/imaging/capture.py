@@ -18,7 +18,7 @@ from typing import Iterator, Sequence, Tuple
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
@@ -32,7 +32,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
     read_index,
 )
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 Item = Tuple[Region, int]
 

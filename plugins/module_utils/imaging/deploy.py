@@ -30,6 +30,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.longer import longer, shrink
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.record import Record, fingerprint
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader, read_blake3, read_ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 
@@ -90,7 +91,7 @@ def deploy(
     :param grow: See C(layout.plan).
     :param preserve: See C(layout.plan).
     :param discard: Tell the disk which of its blocks are free, if anything was written.
-    :param mirrors: Where to fetch a chunk that is damaged or missing in I(store).
+    :param mirrors: Where to fetch what is damaged or missing in I(store), or all if that does not answer.
     :raises ImagingError: Image and disk do not fit (nothing was written then), or something could not be fetched,
         written or verified (the disk then has no partition table; run it again).
     """
@@ -98,9 +99,10 @@ def deploy(
     with Device(disk, write=not dry_run) as device:
         layout = plan(index, device, grow, preserve)
         device.sync()
-        fetcher = Fetcher([store, *mirrors], index.image)
+        sources = Sources([store, *mirrors])
+        fetcher = Fetcher(sources, index.image)
         with ExitStack() as stack:
-            work = _Deploy(store, index, device, layout, fetcher, dry_run, Meter(index.image, callback))
+            work = _Deploy(sources, index, device, layout, fetcher, dry_run, Meter(index.image, callback))
             work.run(stack, verify)
         if discard and work.result.changed and not dry_run:
             work.discard()
@@ -113,7 +115,7 @@ def deploy(
 class _Deploy:
     def __init__(
         self,
-        store: Reader,
+        sources: Sources,
         index: Index,
         device: Device,
         layout: Layout,
@@ -121,7 +123,7 @@ class _Deploy:
         dry_run: bool,
         meter: Meter,
     ) -> None:
-        self._store = store
+        self._sources = sources
         self._index = index
         self._device = device
         self._layout = layout
@@ -174,8 +176,8 @@ class _Deploy:
             else:
                 self._invalidate()
                 view = stack.enter_context(longer(self._device, place))
-        ids = read_ids(self._store, self._index, place.region)
-        fast = read_blake3(self._store, self._index, place.region) if HAS_BLAKE3 else None
+        ids = self._sources.first(lambda store: read_ids(store, self._index, place.region))
+        fast = self._sources.first(lambda store: read_blake3(store, self._index, place.region)) if HAS_BLAKE3 else None
         return _Target(region, place, view, ids, fast or ids, blake3 if fast else sha256)
 
     def _where(self, target: _Target, end: int) -> tuple[Device, int]:

@@ -11,3 +11,11 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageE
 
 class ImagingError(ReimageError):
     """A store, an image or a disk is not as it must be; the message says which, and what to do."""
+
+
+class DamagedError(ImagingError):
+    """What was read is not what it must be. It may have been damaged only on its way, so that reading it again may help."""
+
+
+class UnreachableError(ImagingError):
+    """A store does not answer."""

@@ -2,27 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Chunks from a store, each checked on arrival; a damaged or missing one is fetched again, from elsewhere if there is one."""
+"""Chunks from stores, each checked on arrival; a damaged or missing one is fetched again, from elsewhere if there is one."""
 
 from __future__ import annotations
 
 import threading
-from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import Digest, sha256
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader, chunk_path
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
-
-_TRIES = 3
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 
 class Fetcher:
     """Threads may share it."""
 
-    def __init__(self, stores: Sequence[Reader], image: str) -> None:
-        self._stores = stores
+    def __init__(self, sources: Sources, image: str) -> None:
+        self._sources = sources
         self._image = image
         self._codec = Codec()
         self._lock = threading.Lock()
@@ -35,28 +33,27 @@ class Fetcher:
         :param digest: How to check it; C(expected) is what that must give, by default its id.
         :raises ImagingError: No store has it as it should be.
         """
-        reasons = []
-        for store in self._stores:
-            for _attempt in range(_TRIES):
-                try:
-                    packed = store.get(chunk_path(identifier))
-                    data = self._codec.decompress(packed, CHUNK_SIZE)
-                except FileNotFoundError:
-                    reason = "it is missing"
-                    break
-                except DamagedError as error:
-                    reason = str(error)
-                    continue
-                except ImagingError as error:
-                    reason = str(error)
-                    break
-                if len(data) == length and digest(data) == (expected or identifier):
-                    with self._lock:
-                        self.bytes_fetched += len(packed)
-                    return data
-                reason = "its content is not what its name says"
-            reasons.append(f"{store.where}: {reason}")
-        raise ImagingError(
-            f"chunk {identifier.hex()} of {self._image} cannot be had from {'; '.join(reasons)}."
-            " Nothing wrong was written; restore the chunk, or capture the image again"
-        )
+
+        def read(store: Reader) -> bytes:
+            path = chunk_path(identifier)
+            try:
+                packed = store.get(path)
+                data = self._codec.decompress(packed, CHUNK_SIZE)
+            except FileNotFoundError:
+                raise ImagingError(f"{store.where}/{path}: it is missing") from None
+            except DamagedError as error:
+                raise DamagedError(f"{store.where}/{path}: {error}") from error
+            if len(data) != length or digest(data) != (expected or identifier):
+                raise DamagedError(f"{store.where}/{path}: its content is not what its name says")
+            with self._lock:
+                self.bytes_fetched += len(packed)
+            return data
+
+        try:
+            return self._sources.first(read)
+        except ImagingError as error:
+            raise ImagingError(
+                f"chunk {identifier.hex()} of {self._image} cannot be had from {error}."
+                " Nothing wrong was written. To mend the store, delete that file if it is there, and capture the master again:"
+                " a capture stores what is missing"
+            ) from error

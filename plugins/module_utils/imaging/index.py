@@ -16,11 +16,11 @@ from typing import Any
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Table, open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 
 FORMAT = 1
 LARGEST_HEAD = 4 << 20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Index:
 
 def check_name(kind: str, name: str) -> str:
     """Return I(name) if it can be the name of an image or a version, which are folder names and parts of URLs."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ImagingError(
             f"{kind} {name!r} cannot be used: letters, digits, '.', '_' and '-', at most 128, not starting with a sign"
         )
@@ -129,7 +129,7 @@ def decode(data: bytes, name: str) -> Index:
     except ImagingError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
-        raise ImagingError(f"{name}: this is not an index of an image: {error!r:.200}") from error
+        raise DamagedError(f"{name}: this is not an index of an image: {error!r:.200}") from error
     return index
 
 

@@ -7,44 +7,67 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
     LATEST,
-    HttpStore,
     PathStore,
     read_ids,
     read_index,
 )
 
 
-def describe(store: PathStore | HttpStore, name: str = "", version: str = "", *, sizes: bool = True) -> list[dict[str, Any]]:
-    """Return the images that match, oldest first.
+@dataclass
+class Described:
+    """The images that match, by name and then oldest first, and what could not be read."""
+
+    images: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def describe(store: PathStore | HttpStore, name: str = "", version: str = "", *, sizes: bool = True) -> Described:
+    """Describe the images that match, as far as they can be read.
 
     :param sizes: Also say what each shares with the others, for which the chunk tables of all of them are read.
-    :raises ImagingError: An image or a version that was named does not exist.
+    :raises ImagingError: An image or a version that was named does not exist, or is damaged.
     """
     if isinstance(store, HttpStore):
         if not name:
             raise ImagingError(f"store {store.where}: a web server does not list its images: name one")
-        return [_summary(*read_index(store, name, version or LATEST))]
-    if name:
-        wanted = read_index(store, name, version or LATEST)[0].version  # says what there is, if there is none
-        version = wanted if version else ""
-    images = store.images() if sizes or not name else [name]
-    everything = [read_index(store, image, one) for image in images for one in store.versions(image)]
-    found = [item for item in everything if name in ("", item[0].name) and version in ("", item[0].version)]
-    more = _sizes(store, [index for index, _digest in everything]) if sizes else {}
-    ordered = sorted(found, key=lambda item: (item[0].name, item[0].created))
-    return [{**_summary(index, digest), **more.get(index.image, {})} for index, digest in ordered]
+        return Described([_summary(*read_index(store, name, version or LATEST))])
+    if name and (version or not store.versions(name)):
+        one = read_index(store, name, version or LATEST)  # says what there is, if there is none
+        version = one[0].version
+        if not sizes:
+            return Described([_summary(*one)])
+    result = Described()
+    everything: list[tuple[Index, str]] = []
+    for image in store.images() if sizes or not name else [name]:
+        for item in store.versions(image):
+            try:
+                everything.append(read_index(store, image, item))
+            except ImagingError as error:
+                result.warnings.append(f"{image}/{item} is left out: {error}")
+    more = _sizes(store, [index for index, _digest in everything], result.warnings) if sizes else {}
+    for index, digest in everything:
+        if name in ("", index.name) and version in ("", index.version):
+            result.images.append({**_summary(index, digest), **more.get(index.image, {})})
+    return result
 
 
-def _sizes(store: PathStore, indexes: list[Index]) -> dict[str, dict[str, int]]:
+def _sizes(store: PathStore, indexes: list[Index], warnings: list[str]) -> dict[str, dict[str, int]]:
     """Return for each image the bytes of the store that it shares with others, and those that are its own."""
-    chunks = {index.image: {one for region in index.partitions for one in read_ids(store, index, region)} for index in indexes}
+    chunks: dict[str, set[bytes]] = {}
+    for index in indexes:
+        try:
+            chunks[index.image] = {one for region in index.partitions for one in read_ids(store, index, region)}
+        except ImagingError as error:
+            warnings.append(f"the sizes of {index.image} are left out: {error}")
     users = Counter(chain.from_iterable(chunks.values()))
     stored = {identifier: store.chunk_size(identifier) for identifier in users}
     return {

@@ -4,22 +4,23 @@
 
 """Remove versions of images, and the chunks that no version needs, while others may be capturing and deploying.
 
-What is safe is decided by age alone, so that nobody has to hold a lock. A version that is removed disappears at once, but its
-description waits in C(staging/) for I(grace) seconds, and its chunks with it, for a deploy that reads it. A chunk that no
-description names is removed when it is older than I(grace): a capture marks each chunk that it finds as new.
+What is safe is decided by age alone, by the store's own clock, so that nobody has to hold a lock. A version that is removed
+disappears at once, but its description waits in C(staging/) for I(grace) seconds, and its chunks with it, for a deploy that reads
+it. A chunk that no description names is removed when it is older than I(grace): a capture marks each chunk that it finds as new.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Iterable, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import decode
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import LATEST, PathStore, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import LATEST, PathStore, read_ids, read_index, resolve
 
 GRACE = 24 * 3600
 _REMOVED = "removed-"
@@ -27,11 +28,12 @@ _REMOVED = "removed-"
 
 @dataclass
 class Pruned:
-    """What was, or would be, removed."""
+    """What was, or would be, removed; I(leftovers) counts what earlier removals and interrupted captures had left."""
 
     versions: list[str] = field(default_factory=list)
     chunks: int = 0
     bytes_freed: int = 0
+    leftovers: int = 0
 
 
 def prune(
@@ -47,52 +49,68 @@ def prune(
 
     :param name: The image that I(versions) or I(keep) are about; without it, I(keep) is about every image.
     :param versions: Versions to remove.
-    :param keep: How many of the newest versions of an image to keep; 0 for all.
+    :param keep: How many of the newest other versions of an image to keep, and the one that is called C(latest); 0 for all.
     :param grace: Seconds for which what others may still need stays.
-    :raises ImagingError: There is no such version, or an index is damaged, so that nobody knows what it needs.
+    :raises ImagingError: There is no such version, or an index is damaged or lost, so that nobody knows what it needs.
     """
-    result = Pruned()
-    doomed = list(_doomed(store, name, versions, keep))
-    result.versions = [f"{image}/{version}" for image, version in doomed]
-    # All that stays is read before anything is removed.
-    needed = _needed(store, doomed)
-    for image, version in doomed:
-        if not dry_run:
+    doomed = _doomed(store, name, versions, keep)
+    result = Pruned([f"{image}/{version}" for image, version in doomed])
+    before = store.now() - grace
+    staged = _entries(store.root / "staging")
+    leftovers = [path for path, _size in _older(staged, before)]
+    waiting = [path for path in staged if path.name.startswith(_REMOVED) and path not in leftovers]
+    # All is read before anything is removed, also what is about to wait.
+    needed = {chunk for folder in [*_published(store), *waiting] for chunk in _needed_by(folder)}
+    if not dry_run:
+        for image, version in doomed:
             _remove(store, image, version)
-    for folder in _waiting(store):
-        if time.time() - folder.stat().st_mtime > grace:
-            if not dry_run:
-                shutil.rmtree(folder)
-        else:
-            needed |= _needed_by(folder)
-    for path in _chunks(store):
-        status = path.stat()
-        if path.name not in needed and time.time() - status.st_mtime > grace and _delete(path, grace, dry_run=dry_run):
+    for path, size in _older(_chunks(store), before):
+        if path.name.startswith("."):
+            leftovers.append(path)
+        elif path.name not in needed and (dry_run or _delete(path, before)):
             result.chunks += 1
-            result.bytes_freed += status.st_size
+            result.bytes_freed += size
+    result.leftovers = len(leftovers)
+    if not dry_run:
+        _clear(leftovers)
     return result
 
 
-def _doomed(store: PathStore, name: str, versions: Sequence[str], keep: int) -> Iterator[tuple[str, str]]:
-    for version in versions:
-        yield name, read_index(store, name, version)[0].version
+def _doomed(store: PathStore, name: str, versions: Sequence[str], keep: int) -> list[tuple[str, str]]:
+    """Return image and version of what is to be removed, each once."""
+    if keep < 0:
+        raise ImagingError(f"keep {keep}: say how many versions to keep, or 0 for all")
+    doomed = dict.fromkeys((name, read_index(store, name, version)[0].version) for version in versions)
     for image in ([name] if name else store.images()) if keep else []:
-        found = sorted((read_index(store, image, one)[0] for one in store.versions(image)), key=lambda index: index.created)
-        yield from ((image, index.version) for index in found[:-keep])
+        left = [version for version in store.versions(image) if (image, version) not in doomed]
+        doomed.update(dict.fromkeys((image, version) for version in left[:-keep] if version != _latest(store, image)))
+    return list(doomed)
 
 
-def _needed(store: PathStore, doomed: list[tuple[str, str]]) -> set[str]:
-    """Return the names of the chunks of all images that stay."""
-    found = [(image, version) for image in store.images() for version in store.versions(image)]
-    stay = [store.root / "images" / image / version for image, version in found if (image, version) not in doomed]
-    return {name for folder in stay for name in _needed_by(folder)}
+def _latest(store: PathStore, image: str) -> str:
+    """Return the version that is called C(latest), nothing if none is."""
+    try:
+        return resolve(store, image, LATEST)
+    except ImagingError:
+        return ""
+
+
+def _published(store: PathStore) -> Iterator[Path]:
+    return (store.root / "images" / image / version for image in store.images() for version in store.versions(image))
 
 
 def _needed_by(folder: Path) -> set[str]:
     """Return the names of the chunks of one image, wherever its description is."""
     reader = _Folder(folder)
-    index = decode(reader.get("index.json"), str(folder / "index.json"))
-    return {f"{identifier.hex()}.cacnk" for region in index.partitions for identifier in read_ids(reader, index, region)}
+    try:
+        index = decode(reader.get("index.json"), "index.json")
+        return {f"{identifier.hex()}.cacnk" for region in index.partitions for identifier in read_ids(reader, index, region)}
+    except (FileNotFoundError, ImagingError) as error:
+        reason = "it has lost its index.json" if isinstance(error, FileNotFoundError) else str(error)
+        raise ImagingError(
+            f"nothing was removed, for it is not known which chunks {folder} needs: {reason}."
+            " Restore it from a copy of the store, or delete that folder"
+        ) from error
 
 
 class _Folder:
@@ -112,35 +130,63 @@ def _remove(store: PathStore, image: str, version: str) -> None:
     source = store.root / "images" / image / version
     target = store.root / "staging" / f"{_REMOVED}{image}-{version}-{time.time_ns()}"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        store.mark(source)
         source.rename(target)
-        target.touch()
+        _update_latest(store, image)
     except OSError as error:
         raise ImagingError(f"{image}/{version} cannot be removed from {store.where}: {error.strerror}") from error
-    left = sorted((read_index(store, image, one)[0] for one in store.versions(image)), key=lambda index: index.created)
-    if left:
-        store.write(source.parent / LATEST, left[-1].version.encode())
-    else:
-        shutil.rmtree(source.parent, ignore_errors=True)
 
 
-def _waiting(store: PathStore) -> list[Path]:
-    return sorted((store.root / "staging").glob(f"{_REMOVED}*"))
+def _update_latest(store: PathStore, image: str) -> None:
+    """Have C(latest) name a version that is there, and nothing be left of an image without versions."""
+    folder = store.root / "images" / image
+    if not store.versions(image):
+        (folder / LATEST).unlink(missing_ok=True)
+        with suppress(OSError):  # a capture published a version at this moment
+            folder.rmdir()
+    left = store.versions(image)
+    if left and _latest(store, image) not in left:
+        store.write(folder / LATEST, left[-1].encode())
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _chunks(store: PathStore) -> Iterator[Path]:
-    for folder in sorted((store.root / "chunks").iterdir()) if (store.root / "chunks").is_dir() else []:
-        yield from sorted(folder.glob("*.cacnk"))
+    """Yield the chunks, and what writers that were interrupted left beside them."""
+    for folder in _entries(store.root / "chunks"):
+        yield from (path for path in _entries(folder) if path.suffix == ".cacnk" or path.name.startswith("."))
 
 
-def _delete(path: Path, grace: float, *, dry_run: bool) -> bool:
+def _older(paths: Iterable[Path], before: float) -> Iterator[tuple[Path, int]]:
+    """Yield path and size of what was written and marked before a time, unless it has just gone."""
+    for path in paths:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        if status.st_mtime < before:
+            yield path, status.st_size
+
+
+def _delete(path: Path, before: float) -> bool:
     """Remove a chunk, unless a capture marked it at the last moment."""
-    if dry_run:
-        return True
-    aside = path.with_suffix(".pruned")
-    path.rename(aside)
-    if time.time() - aside.stat().st_mtime <= grace:
-        aside.rename(path)
+    aside = path.with_name(f".{path.name}.pruned")
+    try:
+        path.rename(aside)
+        if aside.stat().st_mtime >= before:
+            aside.rename(path)
+            return False
+        aside.unlink()
+    except FileNotFoundError:  # another prune was quicker
         return False
-    aside.unlink()
     return True
+
+
+def _clear(leftovers: list[Path]) -> None:
+    for path in leftovers:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import shutil
 import threading
-import urllib.parse
+import time
 import uuid
 from pathlib import Path
 from typing import Mapping, Protocol
@@ -19,12 +18,11 @@ from typing import Mapping, Protocol
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name, decode
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import NAME, Index, Region, check_name, decode
 
 LATEST = "latest"
-_TRIES = 3
-_TIMEOUT = 30
 _SYNC_TIMEOUT = 3600
 # Several machines may write to one share at the same time.
 _WRITER = uuid.uuid4().hex
@@ -51,6 +49,7 @@ class PathStore:
     def __init__(self, root: Path) -> None:
         self.where = str(root)
         self.root = root
+        self._clock: float | None = None
 
     def get(self, path: str) -> bytes:
         """Return a file of the store."""
@@ -66,9 +65,9 @@ class PathStore:
         return sorted(path.name for path in _folders(self.root / "images"))
 
     def versions(self, name: str) -> list[str]:
-        """Return the versions of an image, sorted."""
+        """Return the versions of an image in the order in which the store got them, also one that lost its index."""
         folder = self.root / "images" / check_name("image name", name)
-        return sorted(path.name for path in _folders(folder) if (path / "index.json").is_file())
+        return [path.name for path in sorted(_folders(folder), key=_arrival)]
 
     def chunk_size(self, identifier: bytes) -> int:
         """Return the stored size of a chunk in bytes, 0 if it is not there."""
@@ -82,15 +81,38 @@ class PathStore:
         path = self.root / chunk_path(identifier)
         try:
             size = path.stat().st_size
-            os.utime(path)
+            self.mark(path)
         except FileNotFoundError:
             return 0
         except OSError as error:
             raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
         return size
 
+    def mark(self, path: Path) -> None:
+        """Make a file or folder of the store as new as one that is written now."""
+        now = self.now()
+        os.utime(path, (now, now))
+
+    def now(self) -> float:
+        """Return the time by the clock that gives the store's files their times: on a share it is not that of this computer."""
+        if self._clock is None:
+            probe = self.root / "staging" / f".clock.{uuid.uuid4().hex}"
+            try:
+                probe.parent.mkdir(parents=True, exist_ok=True)
+                # Empty: of a file that was written to, an SMB client may say its own time.
+                probe.touch(exist_ok=False)
+                self._clock = probe.stat().st_mtime - time.monotonic()
+                probe.unlink()
+            except OSError as error:
+                raise ImagingError(f"the store cannot be written: {probe}: {error.strerror}") from error
+        return self._clock + time.monotonic()
+
     def refuse_version(self, name: str, version: str) -> None:
-        """Raise C(ImagingError) if a version exists."""
+        """Raise C(ImagingError) if a version exists, or cannot be one."""
+        if version.lower() == LATEST:  # whatever its case, which a share may not tell apart
+            raise ImagingError(
+                f"a version cannot be called {version!r}, which means the last one that was published: choose another"
+            )
         if version in self.versions(name):
             raise ImagingError(
                 f"store {self.where} has {name}/{version} already, and an image is never changed: choose another version"
@@ -109,8 +131,7 @@ class PathStore:
                 self.write(staging / file, data)
             # The chunks must be on the disk before the index that names them.
             run(["sync", "--file-system", str(self.root)], timeout=_SYNC_TIMEOUT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staging.rename(target)
+            _move(staging, target)
         except OSError as error:
             raise ImagingError(f"{index.image} cannot be published in {self.root}: {error.strerror}") from error
         finally:
@@ -129,43 +150,6 @@ class PathStore:
             raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
 
 
-class HttpStore:
-    """A store behind a web server. Each thread keeps one connection."""
-
-    def __init__(self, url: str) -> None:
-        self.where = url.rstrip("/")
-        self._url = urllib.parse.urlsplit(self.where)
-        self._local = threading.local()
-
-    def get(self, path: str) -> bytes:
-        """Return a file of the store, trying again when the connection breaks."""
-        reason = ""
-        for _attempt in range(_TRIES):
-            try:
-                return self._get(f"{self._url.path}/{urllib.parse.quote(path)}")
-            except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, FileNotFoundError):
-                    raise
-                reason = str(error) or type(error).__name__
-                self._local.connection = None
-        raise ImagingError(f"{self.where}: the store does not answer: {reason} (tried {_TRIES} times)")
-
-    def _get(self, path: str) -> bytes:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            secure = self._url.scheme == "https"
-            kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            connection = self._local.connection = kind(self._url.netloc, timeout=_TIMEOUT)
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body: bytes = response.read()
-        if response.status == 404:
-            raise FileNotFoundError(path)
-        if response.status != 200:
-            raise http.client.HTTPException(f"{path}: HTTP {response.status} {response.reason}")
-        return body
-
-
 def open_store(where: str) -> PathStore | HttpStore:
     """Open a store for reading: a path or an C(http:) or C(https:) URL."""
     if where.startswith(("http://", "https://")):
@@ -176,7 +160,7 @@ def open_store(where: str) -> PathStore | HttpStore:
     return PathStore(root)
 
 
-def resolve(store: PathStore | HttpStore, name: str, version: str) -> str:
+def resolve(store: Reader, name: str, version: str) -> str:
     """Return the version that C(latest) means; any other version is returned as it is."""
     check_name("image name", name)
     if version != LATEST:
@@ -195,7 +179,7 @@ def open_folder(path: str) -> PathStore:
     return store
 
 
-def read_index(store: PathStore | HttpStore, name: str, version: str, digest: str = "") -> tuple[Index, str]:
+def read_index(store: Reader, name: str, version: str, digest: str = "") -> tuple[Index, str]:
     """Return an index and its digest, the SHA-256 of its file in hex.
 
     :param digest: What the digest must be, if that is known from a trusted place.
@@ -205,13 +189,13 @@ def read_index(store: PathStore | HttpStore, name: str, version: str, digest: st
     try:
         data = store.get(path)
     except FileNotFoundError:
-        raise ImagingError(f"store {store.where} has no image {name}/{version}{_there_is(store, name)}") from None
+        raise ImagingError(_none(store, name, version)) from None
+    found = hashlib.sha256(data).hexdigest()
+    if digest and found != digest.lower():
+        raise DamagedError(f"{store.where}/{path} is not the index that was asked for: its SHA-256 is {found}, not {digest}")
     index = decode(data, f"{store.where}/{path}")
     if (index.name, index.version) != (name, version):
         raise ImagingError(f"{store.where}/{path} describes another image, {index.image}")
-    found = hashlib.sha256(data).hexdigest()
-    if digest and found != digest.lower():
-        raise ImagingError(f"{store.where}/{path} is not the index that was asked for: its SHA-256 is {found}, not {digest}")
     return index, found
 
 
@@ -237,11 +221,18 @@ def _read_file(store: Reader, index: Index, file: str, sha256: str) -> bytes:
     except FileNotFoundError:
         raise ImagingError(f"{store.where}/{path} is missing: the image is damaged") from None
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ImagingError(f"{store.where}/{path} is not what the index of {index.image} names: the image is damaged")
+        raise DamagedError(f"{store.where}/{path} is not what the index of {index.image} names: the image is damaged")
     return data
 
 
-def _there_is(store: PathStore | HttpStore, name: str) -> str:
+def _none(store: Reader, name: str, version: str) -> str:
+    if isinstance(store, PathStore) and version in store.versions(name):
+        folder = store.root / "images" / name / version
+        return f"{folder} has lost its index.json: restore it from a copy of the store, or delete that folder"
+    return f"store {store.where} has no image {name}/{version}{_there_is(store, name)}"
+
+
+def _there_is(store: Reader, name: str) -> str:
     if not isinstance(store, PathStore):
         return ""
     versions = store.versions(name)
@@ -250,4 +241,22 @@ def _there_is(store: PathStore | HttpStore, name: str) -> str:
 
 
 def _folders(path: Path) -> list[Path]:
-    return [item for item in path.iterdir() if item.is_dir()] if path.is_dir() else []
+    return [item for item in path.iterdir() if NAME.fullmatch(item.name) and item.is_dir()] if path.is_dir() else []
+
+
+def _arrival(version: Path) -> tuple[float, str]:
+    """Return what orders versions: when the store got one, whatever time the master had."""
+    try:
+        return (version / "index.json").stat().st_mtime, version.name
+    except FileNotFoundError:
+        return 0, version.name
+
+
+def _move(staging: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        staging.rename(target)
+    except FileNotFoundError:
+        # At this moment a prune removed the folder of the image, which had no version any more.
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging.rename(target)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
     LATEST,
-    HttpStore,
     PathStore,
     read_blake3,
     read_ids,
@@ -43,16 +44,17 @@ def verify_store(store: PathStore | HttpStore, name: str = "", version: str = ""
     report = Report()
     users: dict[bytes, list[str]] = {}
     lengths: dict[bytes, int] = {}
-    for image, one in _wanted(store, name, version):
+    sources = Sources([store])
+    for image, one in _wanted(store, sources, name, version):
         report.images.append(f"{image}/{one}")
         try:
-            _collect(store, read_index(store, image, one)[0], users, lengths)
+            _collect(sources, image, one, users, lengths)
         except ImagingError as error:
             report.hurt[f"{image}/{one}"] = str(error)
     report.chunks_total = len(users)
     meter = Meter(store.where, callback)
     meter.start("verifying", len(users) * CHUNK_SIZE)
-    fetcher = Fetcher([store], "the store")
+    fetcher = Fetcher(sources, "the store")
     lock = threading.Lock()
 
     def check(identifier: bytes) -> None:
@@ -69,11 +71,11 @@ def verify_store(store: PathStore | HttpStore, name: str = "", version: str = ""
     return report
 
 
-def _wanted(store: PathStore | HttpStore, name: str, version: str) -> list[tuple[str, str]]:
+def _wanted(store: PathStore | HttpStore, sources: Sources, name: str, version: str) -> list[tuple[str, str]]:
     if isinstance(store, HttpStore):
-        index = read_index(store, name, version or LATEST)[0] if name else None
-        if index is None:
+        if not name:
             raise ImagingError(f"store {store.where}: a web server does not list its images: name one")
+        index = sources.first(lambda one: read_index(one, name, version or LATEST))[0]
         return [(index.name, index.version)]
     if name and version:
         return [(name, read_index(store, name, version)[0].version if version == LATEST else version)]
@@ -83,10 +85,11 @@ def _wanted(store: PathStore | HttpStore, name: str, version: str) -> list[tuple
     return found
 
 
-def _collect(store: PathStore | HttpStore, index: Index, users: dict[bytes, list[str]], lengths: dict[bytes, int]) -> None:
+def _collect(sources: Sources, image: str, version: str, users: dict[bytes, list[str]], lengths: dict[bytes, int]) -> None:
+    index = sources.first(lambda store: read_index(store, image, version)[0])
     for region in index.partitions:
-        ids = read_ids(store, index, region)
-        read_blake3(store, index, region)
+        ids = sources.first(partial(read_ids, index=index, region=region))
+        sources.first(partial(read_blake3, index=index, region=region))
         for number, identifier in enumerate(ids):
             images = users.setdefault(identifier, [])
             if index.image not in images:

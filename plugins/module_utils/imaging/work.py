@@ -20,18 +20,18 @@ def threads() -> int:
 
 
 def each(items: Iterable[T], work: Callable[[T], None], count: int) -> None:
-    """Do I(work) on every item, in I(count) threads. The first error stops all of them and is raised."""
+    """Do I(work) on every item, in I(count) threads. The first error, of I(items) too, stops all of them and is raised."""
     iterator = iter(items)
     lock = threading.Lock()
     errors: list[BaseException] = []
 
     def loop() -> None:
         while not errors:
-            with lock:
-                item = next(iterator, _END)
-            if item is _END:
-                return
             try:
+                with lock:
+                    item = next(iterator, _END)
+                if item is _END:
+                    return
                 work(item)  # type: ignore[arg-type]
             except BaseException as error:
                 errors.append(error)

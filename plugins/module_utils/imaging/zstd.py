@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 
 try:
     import zstandard
@@ -20,10 +20,6 @@ except ImportError:
 DEFAULT_LEVEL = 3
 # For one chunk at a time: a fifth faster than the level's own, for its tables fit into the cache, and not larger.
 _TUNED = {"hash_log": 16, "chain_log": 14, "min_match": 4}
-
-
-class DamagedError(ImagingError):
-    """A chunk is not a frame of at most a chunk's size."""
 
 
 class Codec:

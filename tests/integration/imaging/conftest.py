@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import http_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
 
@@ -101,6 +102,12 @@ def fill(folder: Path, seed: str) -> None:
 def tree(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web server that does not answer is asked again at once."""
+    monkeypatch.setattr(http_store, "PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import HttpStore, PathStore, chunk_path, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_index
 
 from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, blank, mounted, partition, sh, tree
 
@@ -175,12 +176,15 @@ class TestRefusals:
         with target.open("rb") as file:
             assert file.read(34 * 512) == bytes(34 * 512)
 
-    def test_damaged_table_is_named_before_anything_is_written(self, captured: Store, target: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("file", ["p4.caibx", "p4.blake3"])
+    def test_damaged_table_is_named_before_anything_is_written(
+        self, captured: Store, target: Path, tmp_path: Path, file: str
+    ) -> None:
         store = self.damaged(captured, tmp_path)
-        path = store.root / "images/lab/1/p4.caibx"
-        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        path = store.root / "images/lab/1" / file
+        path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
         before = digest(target)
-        with pytest.raises(ReimageError, match=r"p4\.caibx"):
+        with pytest.raises(ReimageError, match=file):
             deploy(store, captured[1].index, str(target))
         assert digest(target) == before
 

@@ -10,11 +10,13 @@ import os
 import shutil
 import threading
 import time
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture as capture_module
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
@@ -58,6 +60,31 @@ def age(store: PathStore, seconds: float) -> None:
     """Have everything in a store be older."""
     for path in store.root.rglob("*"):
         os.utime(path, (time.time() - seconds,) * 2)
+
+
+def wrong_clock(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Have this computer's clock be wrong, and the files that it touches get its time, as they do on an SMB share."""
+    now, utime = time.time, os.utime
+    patch.setattr(time, "time", lambda: now() + seconds)
+    patch.setattr(os, "utime", lambda path, times=None: utime(path, times or (time.time(), time.time())))
+
+
+class Year2010(datetime):
+    """The clock of a master whose battery is empty."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Year2010:
+        return cls(2010, 1, 1, tzinfo=tz)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def everything(store: PathStore) -> list[Path]:
+    return sorted(store.root.rglob("*"))
 
 
 def test_several_captures_at_once_make_the_same_images(master: Path, changed: Path, tmp_path: Path) -> None:
@@ -125,23 +152,45 @@ class TestVerify:
         identifier = sorted(mine)[0]
         path = store.root / chunk_path(identifier)
         if damage == "flip":
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 4
-            path.write_bytes(data)
+            flip(path)
         else:
             path.unlink()
         report = verify_store(store)
         assert list(report.damaged) == [identifier.hex()]
+        assert str(path) in report.damaged[identifier.hex()]
         assert list(report.hurt) == ["other/1"]
 
     @pytest.fixture(autouse=True)
     def remember(self, store: PathStore) -> None:
         self.before = chunks(store)
 
-    def test_damaged_table_hurts_its_image(self, store: PathStore) -> None:
-        path = store.root / "images/lab/1/p3.caibx"
-        path.write_bytes(path.read_bytes()[:-1])
-        assert "p3.caibx" in verify_store(store).hurt["lab/1"]
+    @pytest.mark.parametrize("file", ["p3.caibx", "p3.blake3"])
+    def test_flipped_bit_in_a_table_hurts_its_image(self, store: PathStore, file: str) -> None:
+        flip(store.root / "images/lab/1" / file)
+        assert file in verify_store(store).hurt["lab/1"]
+
+    def test_version_that_lost_its_index_is_hurt(self, store: PathStore, master: Path) -> None:
+        capture(store, str(master), "lab", "2")
+        (store.root / "images/lab/1/index.json").unlink()
+        report = verify_store(store)
+        assert sorted(report.images) == ["lab/1", "lab/2"]
+        assert list(report.hurt) == ["lab/1"]
+        assert f"{store.root}/images/lab/1 has lost its index.json: restore it" in report.hurt["lab/1"]
+
+    def test_damage_is_mended_by_deleting_what_is_named_and_capturing_again(
+        self, store: PathStore, captured: Store, master: Path, target: Path
+    ) -> None:
+        region = next(region for region in captured[1].index.partitions if region.number == ROOT)
+        path = store.root / chunk_path(next(iter(read_ids(store, captured[1].index, region))))
+        flip(path)
+        with pytest.raises(ReimageError, match=f"{path}: .*To mend the store, delete that file"):
+            deploy(store, captured[1].index, str(target))
+        (named,) = verify_store(store).damaged.values()
+        assert f"{path}: " in named
+        path.unlink()
+        assert capture(store, str(master), "lab", "2").chunks_new == 1
+        assert not verify_store(store).hurt
+        assert deploy(store, captured[1].index, str(target)).changed
 
     def test_unknown_image(self, store: PathStore) -> None:
         with pytest.raises(ReimageError, match="there is: lab"):
@@ -173,13 +222,67 @@ class TestPrune:
         assert prune(store, keep=2).versions == ["lab/1"]
         assert store.versions("lab") == ["2", "3"]
 
-    def test_dry_run_removes_nothing(self, store: PathStore, changed: Path) -> None:
+    def test_version_that_is_named_does_not_count_among_the_newest(self, store: PathStore, master: Path) -> None:
+        for version in ("2", "3"):
+            capture(store, str(master), "lab", version)
+        assert prune(store, "lab", ["3"], keep=1).versions == ["lab/3", "lab/1"]
+        assert store.versions("lab") == ["2"]
+        assert store.get("images/lab/latest") == b"2"
+
+    def test_version_that_is_named_twice_is_removed_once(self, store: PathStore, master: Path) -> None:
+        for version in ("2", "3"):
+            capture(store, str(master), "lab", version)
+        assert prune(store, "lab", ["1", "1"], keep=1).versions == ["lab/1", "lab/2"]
+        assert store.versions("lab") == ["3"]
+
+    def test_negative_number_to_keep_is_refused(self, store: PathStore) -> None:
+        with pytest.raises(ReimageError, match="keep -1: say how many"):
+            prune(store, keep=-1)
+        assert store.versions("lab") == ["1"]
+
+    def test_newest_is_what_the_store_got_last_whatever_time_the_master_had(
+        self, store: PathStore, master: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        capture(store, str(master), "lab", "2")
+        with monkeypatch.context() as patch:
+            patch.setattr(capture_module, "datetime", Year2010)
+            index = capture(store, str(master), "lab", "0").index
+        assert index.created.startswith("2010")
+        assert [image["version"] for image in describe(store).images] == ["1", "2", "0"]
+        assert prune(store, "lab", ["2"]).versions == ["lab/2"]
+        assert store.get("images/lab/latest") == b"0"
+        assert prune(store, keep=1).versions == ["lab/1"]
+        assert store.versions("lab") == ["0"]
+
+    def test_latest_is_never_removed_for_being_old_and_stays_latest(self, store: PathStore, master: Path) -> None:
+        for version in ("2", "3"):
+            capture(store, str(master), "lab", version)
+        store.write(store.root / "images/lab/latest", b"1")
+        assert prune(store, keep=1).versions == ["lab/2"]
+        assert store.versions("lab") == ["1", "3"]
+        assert store.get("images/lab/latest") == b"1"
+
+    def test_dry_run_removes_nothing_and_says_what_the_real_run_does(self, store: PathStore, changed: Path) -> None:
         capture(store, str(changed), "lab", "2")
+        for freed, versions in ((False, ["2"]), (True, [])):
+            age(store, 3600)
+            before = everything(store)
+            would = prune(store, "lab", versions, grace=60, dry_run=True)
+            assert everything(store) == before
+            assert prune(store, "lab", versions, grace=60) == would
+            assert (bool(would.chunks), bool(would.leftovers)) == (freed, freed)
+        assert not list((store.root / "staging").iterdir())
+
+    def test_what_killed_writers_left_is_removed_after_the_grace(self, store: PathStore) -> None:
+        before = everything(store)
+        chunk = next(path for path in before if path.suffix == ".cacnk")
+        for path in (chunk.with_name(f".{chunk.name}.0123.1"), store.root / "staging/0123/p1.caibx"):
+            store.write(path, b"half")
+        assert prune(store, grace=60).leftovers == 0
         age(store, 3600)
-        before = sorted(str(path) for path in store.root.rglob("*"))
-        result = prune(store, "lab", ["2"], grace=60, dry_run=True)
-        assert (result.versions, result.chunks > 0) == (["lab/2"], True)
-        assert sorted(str(path) for path in store.root.rglob("*")) == before
+        assert prune(store, grace=60, dry_run=True).leftovers == 2
+        assert prune(store, grace=60).leftovers == 2
+        assert everything(store) == before
 
     def test_chunk_that_a_running_capture_found_stays(self, store: PathStore, changed: Path) -> None:
         capture(store, str(changed), "lab", "2")
@@ -192,8 +295,29 @@ class TestPrune:
         prune(store, grace=60)
         assert [name for name in lonely if name in chunks(store)] == lonely[:1]
 
+    @pytest.mark.parametrize("wrong", ["capture", "prune"])
+    @pytest.mark.parametrize("years", [-16, 16])
+    def test_clocks_of_those_who_use_the_store_may_be_wrong(
+        self, store: PathStore, monkeypatch: pytest.MonkeyPatch, wrong: str, years: int
+    ) -> None:
+        ages = {number: store.root / chunk_path(bytes([number] * 32)) for number in (1, 2)}
+        for path in ages.values():
+            store.write(path, b"of a version that was removed")
+        age(store, 3600)
+        with monkeypatch.context() as patch:
+            if wrong == "capture":
+                wrong_clock(patch, years * 365 * 86400)
+            assert PathStore(store.root).claim_chunk(bytes([1] * 32))
+        with monkeypatch.context() as patch:
+            if wrong == "prune":
+                wrong_clock(patch, years * 365 * 86400)
+            assert prune(PathStore(store.root), grace=60).chunks == 1
+        assert (ages[1].exists(), ages[2].exists()) == (True, False)
+        if wrong == "capture":
+            assert abs(ages[1].stat().st_mtime - time.time()) < 60
+
     def ids(self, store: PathStore) -> Iterator[bytes]:
-        for image in describe(store):
+        for image in describe(store).images:
             for path in (store.root / "images" / image["name"] / image["version"]).glob("*.caibx"):
                 data = path.read_bytes()
                 yield from (data[at + 8 : at + 40] for at in range(64, len(data) - 40, 40))
@@ -206,22 +330,84 @@ class TestPrune:
         with pytest.raises(ReimageError, match="not an index"):
             prune(store, "lab", ["2"], grace=60)
         assert chunks(store) == before
-        assert store.versions("lab") == ["1", "2"]
+        assert sorted(store.versions("lab")) == ["1", "2"]
+
+    def test_lost_index_stops_it_before_anything_is_removed(self, store: PathStore, changed: Path) -> None:
+        capture(store, str(changed), "lab", "2")
+        (store.root / "images/lab/1/index.json").unlink()
+        age(store, 3600)
+        before = everything(store)
+        with pytest.raises(ReimageError, match=r"nothing was removed.*images/lab/1 needs: it has lost its index\.json\. Restore"):
+            prune(store, "lab", ["2"], grace=60)
+        assert everything(store) == before
+
+    def test_of_an_image_without_versions_only_what_is_ours_goes(self, store: PathStore) -> None:
+        note = store.root / "images/lab/note.txt"
+        note.write_text("somebody's")
+        prune(store, "lab", ["1"])
+        assert list(note.parent.iterdir()) == [note]
+        note.unlink()
+
+    def test_folder_of_an_image_that_goes_while_a_version_is_published(
+        self, store: PathStore, master: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rename = Path.rename
+
+        def race(self: Path, target: Path) -> Path:
+            if self.parent.name == "staging":
+                monkeypatch.undo()
+                prune(store, "lab", ["1"])
+                assert not (store.root / "images/lab").exists()
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", race)
+        capture(store, str(master), "lab", "2")
+        assert (store.versions("lab"), store.get("images/lab/latest")) == (["2"], b"2")
 
     def test_unknown_version(self, store: PathStore) -> None:
         with pytest.raises(ReimageError, match="there is: lab/1"):
             prune(store, "lab", ["9"])
 
 
-def test_info_says_what_images_share(store: PathStore, changed: Path) -> None:
-    assert describe(store)[0]["bytes_shared"] == 0
-    captured = capture(store, str(changed), "lab", "2")
-    one, two = describe(store)
-    assert two["bytes_own"] >= captured.bytes_new
-    assert one["bytes_own"] + one["bytes_shared"] == one["bytes_stored"]
-    assert one["bytes_shared"] == two["bytes_shared"] > 0
-    assert [image["version"] for image in describe(store, "lab", "latest")] == ["2"]
-    assert "bytes_own" not in describe(store, "lab", sizes=False)[0]
+class TestInfo:
+    def test_says_what_images_share(self, store: PathStore, changed: Path) -> None:
+        assert describe(store).images[0]["bytes_shared"] == 0
+        captured = capture(store, str(changed), "lab", "2")
+        one, two = describe(store).images
+        assert two["bytes_own"] >= captured.bytes_new
+        assert one["bytes_own"] + one["bytes_shared"] == one["bytes_stored"]
+        assert one["bytes_shared"] == two["bytes_shared"] > 0
+        assert [image["version"] for image in describe(store, "lab", "latest").images] == ["2"]
+        assert "bytes_own" not in describe(store, "lab", sizes=False).images[0]
+
+    @pytest.mark.parametrize("damage", ["flip", "remove"])
+    def test_damaged_version_does_not_stop_that_of_a_good_one(self, store: PathStore, changed: Path, damage: str) -> None:
+        capture(store, str(changed), "lab", "2")
+        path = store.root / "images/lab/1/index.json"
+        path.write_bytes(b"{") if damage == "flip" else path.unlink()
+        found = describe(store, "lab", "latest", sizes=False)
+        assert ([image["version"] for image in found.images], found.warnings) == (["2"], [])
+        for arguments in (("lab", "latest"), ("lab", "2"), ("lab",), ()):
+            found = describe(store, *arguments)
+            assert [image["version"] for image in found.images] == ["2"]
+            assert len(found.warnings) == 1
+            assert found.warnings[0].startswith(f"lab/1 is left out: {path.parent}")
+        with pytest.raises(ReimageError, match="images/lab/1"):
+            describe(store, "lab", "1")
+
+    def test_version_with_a_damaged_table_has_no_sizes(self, store: PathStore, changed: Path) -> None:
+        capture(store, str(changed), "lab", "2")
+        flip(store.root / "images/lab/1/p4.caibx")
+        found = describe(store)
+        assert ["bytes_own" in image for image in found.images] == [False, True]
+        assert found.warnings[0].startswith("the sizes of lab/1 are left out: ")
+
+
+@pytest.mark.parametrize("version", ["latest", "Latest"])
+def test_version_is_never_called_latest(store: PathStore, master: Path, version: str) -> None:
+    with pytest.raises(ReimageError, match="cannot be called"):
+        capture(store, str(master), "lab", version)
+    assert store.versions("lab") == ["1"]
 
 
 class TestSignature:

@@ -51,6 +51,13 @@ def test_check_mode_looks_at_the_source(store: str, tmp_path: Path, capsys: pyte
     assert PathStore(Path(store)).versions("lab") == ["1"]
 
 
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_version_called_latest_is_refused(store: str, capsys: pytest.CaptureFixture[str], check_mode: bool) -> None:
+    options = {"store": store, "name": "lab", "version": "latest", "source": "/nothing/here"}
+    result = call(image_import, capsys, **options, _ansible_check_mode=check_mode)
+    assert result["failed"] and "cannot be called 'latest'" in result["msg"]
+
+
 def test_destination_that_exists_is_left_alone(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     destination = tmp_path / "disk.raw"
     options = {"store": store, "name": "lab", "destination": str(destination), "format": "raw"}

@@ -19,7 +19,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import ope
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx, hashing, index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec, DamagedError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 MIB = 1 << 20
 

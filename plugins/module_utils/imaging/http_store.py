@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A store behind a web server, which may be busy, be restarted, or be hostile."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+import urllib.parse
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError, UnreachableError
+
+# Seconds before each further try: a web server that is restarted is back after one of them.
+PAUSES = (0.5, 2.0, 5.0)
+_TIMEOUT = 30
+_PIECE = 1 << 20
+# zstd adds less than this to what it cannot compress.
+_LARGEST_CHUNK = CHUNK_SIZE + (64 << 10)
+_LARGEST_FILE = 1 << 30
+
+
+class HttpStore:
+    """A store behind a web server. Each thread keeps one connection."""
+
+    def __init__(self, url: str) -> None:
+        self.where = url.rstrip("/")
+        self._url = urllib.parse.urlsplit(self.where)
+        self._local = threading.local()
+
+    def get(self, path: str) -> bytes:
+        """Return a file of the store, trying again when the server does not answer or has trouble of its own."""
+        reason = ""
+        for pause in (0.0, *PAUSES):
+            time.sleep(pause)
+            try:
+                return self._get(path)
+            except FileNotFoundError:
+                raise
+            except (OSError, http.client.HTTPException) as error:
+                reason = str(error) or type(error).__name__
+                self._local.connection = None
+        raise UnreachableError(f"{self.where}: the store does not answer: {reason} (tried {1 + len(PAUSES)} times)")
+
+    def _get(self, path: str) -> bytes:
+        connection = self._connection()
+        connection.request("GET", f"{self._url.path}/{urllib.parse.quote(path)}")
+        response = connection.getresponse()
+        body = self._body(response, path)
+        if response.status == 404:
+            raise FileNotFoundError(path)
+        if response.status >= 500:
+            raise http.client.HTTPException(f"{path}: HTTP {response.status} {response.reason}")
+        if response.status != 200:
+            raise ImagingError(
+                f"{self.where}/{path}: the web server answers HTTP {response.status} {response.reason}: check its configuration"
+            )
+        return body
+
+    def _connection(self) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            secure = self._url.scheme == "https"
+            kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+            connection = self._local.connection = kind(self._url.netloc, timeout=_TIMEOUT)
+        return connection
+
+    def _body(self, response: http.client.HTTPResponse, path: str) -> bytes:
+        """Read a body piece by piece, for the server may say that it is small, or nothing, and never end."""
+        largest = _LARGEST_CHUNK if path.startswith("chunks/") else _LARGEST_FILE
+        pieces, size = [], 0
+        while size <= largest:
+            piece = response.read(_PIECE)
+            if not piece:
+                break
+            pieces.append(piece)
+            size += len(piece)
+        else:
+            self._local.connection = None
+            raise ImagingError(f"{self.where}/{path} is larger than {largest} bytes, which no such file of a store is")
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        return b"".join(pieces)
