@@ -73,9 +73,10 @@ def fields(recap: str, name: str) -> dict[str, int]:
     return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
 
 
-def stop(name: str) -> None:
-    """Pull the plug of a PC."""
-    words = ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", f"root=var/lab name={name} state=stopped"]
+def switch(name: str, state: str, *more: str) -> None:
+    """Switch a PC on, pull its plug, or reset it."""
+    options = " ".join([f"root=var/lab name={name} state={state}", *more])
+    words = ["ansible", "localhost", "-m", "reimage.lab.virtual_pc", "-a", options]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=120)
 
 

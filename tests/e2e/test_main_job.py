@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.lab.qmp import Monitor
 
-from .conftest import PLAY_TIMEOUT, ROOT, Play, attached, command, fields, largest_partition, records, stop
+from .conftest import PLAY_TIMEOUT, ROOT, Play, attached, command, fields, largest_partition, records, switch
 
 PCS = ["pc-01", "pc-02", "pc-03"]
 STATES = [
@@ -59,7 +59,8 @@ def test_report_has_every_machine_and_needs_no_network(demo: str) -> None:
     for name in PCS:
         assert name in json.dumps(report)
         assert name in page
-    assert "data:image/png;base64," in page
+        assert list((ROOT / "var/lab/screens" / name).glob("*.png"))
+    assert page.count("data:image/png;base64,") >= len(PCS)
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
 
 
@@ -68,10 +69,35 @@ def test_terminal_shows_progress_and_a_table(demo: str) -> None:
     assert re.search(r"pc-01 .*done", demo)
 
 
+def test_setting_the_server_up_again_changes_nothing(play: Play) -> None:
+    result = play("reimage.lab.setup_server")
+    assert result.returncode == 0, result.stdout[-4000:]
+    assert fields(result.stdout, "lab-server")["changed"] == 0, re.findall(r"TASK \[(.*)\] \**\nchanged", result.stdout)
+
+
+def test_screen_of_a_pc_can_be_looked_at_and_its_reset_button_pressed(demo: str, tmp_path: Path) -> None:
+    shot, log = tmp_path / "screen.png", ROOT / "var/lab/pcs/pc-02.serial.log"
+    switch("pc-02", "running", f"screenshot={shot}")
+    assert shot.read_bytes().startswith(b"\x89PNG")
+    before = log.stat().st_size
+    switch("pc-02", "reset")
+    wait_until(lambda: log.stat().st_size > before, 120, "pc-02 to start again")
+
+
+@pytest.mark.parametrize("file", ["/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"])
+def test_what_must_differ_between_machines_is_not_the_masters_either(demo: str, file: str) -> None:
+    found = []
+    for name in ("master", *PCS):
+        with attached(ROOT / f"var/lab/pcs/{name}.raw") as loop:
+            found.append(subprocess.run(["debugfs", "-R", f"cat {file}", loop], check=True, capture_output=True).stdout.strip())
+    assert all(found[1:])
+    assert len(set(found)) == len(found)
+
+
 @pytest.mark.parametrize("name", PCS)
 def test_disk_holds_its_identity_and_a_clean_filesystem(demo: str, play: Play, name: str) -> None:
     """Read with e2fsck and debugfs from its disk, while production is switched off as if its plug had been pulled."""
-    stop(name)
+    switch(name, "stopped")
     with attached(ROOT / f"var/lab/pcs/{name}.raw") as loop:
         # As the next start would: the journal is replayed first.
         assert subprocess.run(["e2fsck", "-fp", loop], check=False, capture_output=True).returncode in (0, 1)
@@ -120,7 +146,7 @@ def test_check_mode_says_what_would_be_done_and_does_nothing(play: Play) -> None
 
 def test_repair_writes_what_was_damaged_and_little_else(play: Play) -> None:
     disk = ROOT / "var/lab/pcs/pc-01.raw"
-    stop("pc-01")
+    switch("pc-01", "stopped")
     root = largest_partition(disk)
     with disk.open("r+b") as file:
         file.seek(root["start"] * 512 + (40 << 20))
@@ -141,7 +167,7 @@ def is_writing(name: str) -> bool:
 
 def test_second_run_goes_on_where_controller_and_power_failed_the_first(play: Play, tmp_path: Path) -> None:
     """The controller is killed while the disk is written; a second run watches on; the plug is pulled; a third one ends it."""
-    stop("pc-01")
+    switch("pc-01", "stopped")
     disk = ROOT / "var/lab/pcs/pc-01.raw"
     size = disk.stat().st_size
     os.truncate(disk, 0)
@@ -159,7 +185,7 @@ def test_second_run_goes_on_where_controller_and_power_failed_the_first(play: Pl
         second = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         watching = "pc-01: an earlier run is still at work on it"
         wait_until(lambda: watching in (tmp_path / "log").read_text(), 120, "the second run to watch the first one's work")
-        stop("pc-01")
+        switch("pc-01", "stopped")
         assert second.wait(PLAY_TIMEOUT) != 0
     assert records()["pc-01"]["state"] == "failed"
     assert "stopped answering" in records()["pc-01"]["reason"]
@@ -170,11 +196,19 @@ def test_second_run_goes_on_where_controller_and_power_failed_the_first(play: Pl
     assert 0 < work["bytes_written"] < work["bytes_used"]
 
 
+def test_pc_that_hangs_can_be_switched_off(demo: str) -> None:
+    switch("pc-03", "running")
+    pid = int((ROOT / "var/lab/pcs/pc-03.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    switch("pc-03", "stopped")
+    assert not Path(f"/proc/{pid}").exists()
+
+
 def test_machine_that_never_checks_in_is_named_with_what_was_awaited(play: Play, tmp_path: Path) -> None:
     """The power tasks do nothing, so the armed machine stays off."""
     nothing = tmp_path / "power_nothing.yml"
     nothing.write_text("---\n- name: Do nothing\n  ansible.builtin.meta: noop\n")
-    stop("pc-01")
+    switch("pc-01", "stopped")
     result = play(
         "reimage-lab.yml",
         "target=pc-01",

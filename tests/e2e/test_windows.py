@@ -20,7 +20,7 @@ import pytest
 from regipy.registry import RegistryHive
 from Registry import Registry
 
-from .conftest import ROOT, Play, attached, fields, records, stop
+from .conftest import ROOT, Play, attached, fields, records, switch
 
 PASSWORD = "lab-technician-password"  # as in the lab's inventory
 INF = """[Version]
@@ -59,7 +59,7 @@ def output(play: Play) -> str:
     assert captured.returncode == 0, captured.stdout[-4000:]
     done = play("reimage-lab.yml", "target=pc-05")
     assert done.returncode == 0, done.stdout[-4000:]
-    stop("pc-05")
+    switch("pc-05", "stopped")
     return captured.stdout + done.stdout
 
 

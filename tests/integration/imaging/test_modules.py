@@ -39,10 +39,12 @@ def test_capture_deploy_verify(store: str, master: Path, target: Path) -> None:
     image = {"store": store, "name": "lab"}
     captured = run("image_capture", **image, disk=str(master), version="2")
     assert (captured["changed"], captured["image"], captured["chunks_new"]) == (True, "lab/2", 0)
+    assert all(captured[key] > 0 for key in ("bytes_used", "bytes_stored", "chunks_total", "seconds"))
     assert run("image_deploy", check=True, **image, disk=str(target))["changed"]
     assert not any(target.read_bytes())
     assert not run("image_verify", **image, disk=str(target))["intact"]
-    deployed = run("image_deploy", **image, disk=str(target))
+    deployed = run("image_deploy", **image, disk=str(target), verify="none")
+    assert all(deployed[key] > 0 for key in ("bytes_used", "bytes_written", "chunks_total", "chunks_changed", "seconds"))
     assert (deployed["changed"], deployed["image"], deployed["bytes_fetched"] > 0) == (True, "lab/2", True)
     again = run("image_deploy", **image, disk=str(target))
     assert (again["changed"], again["bytes_fetched"], again["bytes_written"]) == (False, 0, 0)
