@@ -79,7 +79,18 @@ class Mbr:
         if not logical:
             self._links = []
         self._head[:440] = bytes(440)
-        del self._head[self._sector :]
+        self.cut(0)
+
+    def cut(self, end: int) -> None:
+        """Leave out what stands behind the table from byte I(end) on."""
+        del self._head[max(end, self._sector) :]
+
+    def container(self) -> tuple[int, int]:
+        """Return start and size of the extended partition, or zeros without one."""
+        if not self._links:
+            return 0, 0
+        fields = _ENTRY.unpack(self.entry(self._extended()))
+        return fields[4] * self._sector, fields[5] * self._sector
 
     def free_number(self) -> int:
         """Return the first number that no partition has."""
@@ -98,7 +109,7 @@ class Mbr:
 
     def pieces(self, disk_size: int) -> list[tuple[int, bytes]]:
         """Return what to write where on a disk of I(disk_size), the piece with the first sector first."""
-        if self._changed or (self._links and self._extended_end() * self._sector > disk_size):
+        if self._changed or sum(self.container()) > disk_size:
             self._relink()
         return [(0, bytes(self._head)), *((link.offset * self._sector, bytes(link.data)) for link in self._links)]
 
@@ -114,10 +125,6 @@ class Mbr:
 
     def _extended(self) -> int:
         return next(number for number in range(1, 5) if self.entry(number)[4] in _EXTENDED)
-
-    def _extended_end(self) -> int:
-        fields = _ENTRY.unpack(self.entry(self._extended()))
-        return int(fields[4] + fields[5])
 
     def _set(self, number: int, start: int, size: int) -> None:
         _put(self._head, number - 1, start, size)

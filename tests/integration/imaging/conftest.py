@@ -78,14 +78,17 @@ def mounted(device: str, folder: Path, kind: str = "auto", options: str = "rw") 
         if changed:
             sh("mcopy", "-n", "-i", device, *changed, "::")
         return
-    if options == "ro":
-        # Otherwise XFS writes even so.
-        sh("blockdev", "--setro", device)
-    sh("mount", "-t", kind, "-o", options, device, folder)
     try:
-        yield folder
+        if options == "ro":
+            # Otherwise XFS writes even so.
+            sh("blockdev", "--setro", device)
+        sh("mount", "-t", kind, "-o", options, device, folder)
+        try:
+            yield folder
+        finally:
+            sh("umount", folder)
     finally:
-        sh("umount", folder)
+        # A loop device keeps this for its next user.
         sh("blockdev", "--setrw", device)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
@@ -37,7 +38,7 @@ Part = tuple[str, str, int, str]
 def make(disk: Path, mib: int, parts: list[Part], label: str = "gpt") -> Path:
     """Make a disk with partitions of these kinds, with files in them."""
     blank(disk, mib)
-    logical = [part[0] for part in parts].index("extended") if label == "dos" else len(parts)
+    logical = [*(part[0] for part in parts), "extended"].index("extended")
     numbers = [number + 1 if number <= logical else number + 4 - logical for number in range(len(parts))]
     lines = [f"label: {label}", *(f"{n} : size={size}MiB, type={kind}" for n, (_fs, _label, size, kind) in zip(numbers, parts))]
     sh("sfdisk", "--quiet", disk, data="\n".join(lines).encode())
@@ -49,6 +50,18 @@ def make(disk: Path, mib: int, parts: list[Part], label: str = "gpt") -> Path:
             if kind != "swap":
                 with mounted(device, disk.with_suffix(".mnt"), MOUNT.get(kind, kind)) as folder:
                     fill(folder, f"{disk.name}{name}")
+    return disk
+
+
+def placed(disk: Path, mib: int, spans: list[tuple[int, int, str]], label: str = "gpt") -> Path:
+    """Make a disk with empty partitions of these types: where each begins, and its size, in MiB."""
+    blank(disk, mib)
+    lines = [f"label: {label}", *(f"start={start}MiB, size={size}MiB, type={kind}" for start, size, kind in spans)]
+    sh("sfdisk", "--quiet", disk, data="\n".join(lines).encode())
+    for number, (_start, size, _kind) in enumerate(spans, 1):
+        if size >= 20:
+            with partition(disk, number) as device:
+                sh("mkfs.ext4", "-q", device)
     return disk
 
 
@@ -248,9 +261,55 @@ class TestPreserve:
         before = disk.read_bytes()
         with pytest.raises(ReimageError, match=r"preserve 'house': 0 partitions.*2 \(home\)"):
             deploy(store, index, str(disk), preserve=["house"])
-        with pytest.raises(ReimageError, match=r"too small"):
+        with pytest.raises(ReimageError, match=rf"too small: .* before the partition to preserve, .* byte {21 * MIB}"):
             deploy(store, index, str(disk), preserve=["home"])
         assert disk.read_bytes() == before
+
+    def test_what_the_master_had_before_its_first_partition_ends_before_the_one_to_keep(self, tmp_path: Path, take: Take) -> None:
+        master = placed(tmp_path / "m.raw", 120, [(60, 40, LINUX)])
+        with master.open("r+b") as file:
+            file.seek(3 * MIB)
+            file.write(contents(4096, "left by an older system"))
+        store, index = take(master)
+        disk = make(tmp_path / "pc.raw", 120, [("ext4", "home", 50, LINUX)])
+        kept = files(disk, 1, "ext4")
+        assert deploy(store, index, str(disk), preserve=["home"]).changed
+        found = {item["uuid"]: item for item in table(disk)}
+        assert sorted(item["start"] * 512 // MIB for item in found.values()) == [1, 60]
+        number = next(item["number"] for item in found.values() if item["start"] == 2048)
+        assert files(disk, number, "ext4") == kept
+        check(disk, number, "ext4")
+        assert b"No problems found" in sh("sgdisk", "--verify", disk)
+        assert not deploy(store, index, str(disk), preserve=["home"]).changed
+
+    def test_partition_to_keep_may_begin_before_the_first_sector_that_the_master_used(self, tmp_path: Path, take: Take) -> None:
+        store, index = take(placed(tmp_path / "m.raw", 120, [(60, 40, LINUX)]))
+        disk = blank(tmp_path / "pc.raw", 120)
+        sh("sfdisk", "--quiet", disk, data=f"label: gpt\nfirst-lba: 34\nstart=40, size=2048, type={DATA}\n".encode())
+        deploy(store, index, str(disk), preserve=[DATA])
+        assert b"No problems found" in sh("sgdisk", "--verify", disk)
+
+    def test_image_behind_the_partition_to_keep_must_fit_too(self, tmp_path: Path, take: Take) -> None:
+        store, index = take(placed(tmp_path / "m.raw", 120, [(1, 20, LINUX), (61, 40, LINUX)]))
+        disk = placed(tmp_path / "pc.raw", 80, [(1, 20, LINUX), (21, 40, DATA)])
+        before = disk.read_bytes()
+        with pytest.raises(ReimageError, match=rf"too small: m/1 needs \d+ bytes, and it has {80 * MIB}"):
+            deploy(store, index, str(disk), preserve=[DATA], grow="1")
+        assert disk.read_bytes() == before
+
+    def test_partition_named_twice_is_kept_once(self, tmp_path: Path, take: Take) -> None:
+        store, index = take(make(tmp_path / "m.raw", 44, [("ntfs", "Windows", 40, DATA)]))
+        disk = make(tmp_path / "pc.raw", 100, [("ext4", "old", 42, DATA), ("ext4", "home", 50, LINUX)])
+        deploy(store, index, str(disk), preserve=["home", "2"])
+        assert len(table(disk)) == 2
+
+    def test_two_partitions_to_keep_never_become_one(self, tmp_path: Path, take: Take) -> None:
+        """Both have the label of the one that the image has."""
+        store, index = take(make(tmp_path / "m.raw", 74, [("ext4", "root", 20, LINUX), ("ext4", "home", 50, LINUX)]))
+        disk = make(tmp_path / "pc.raw", 144, [("ext4", "x", 20, DATA), ("ext4", "home", 50, LINUX), ("ext4", "home", 50, LINUX)])
+        kept = [files(disk, number, "ext4") for number in (2, 3)]
+        deploy(store, index, str(disk), preserve=["2", "3"])
+        assert [files(disk, number, "ext4") for number in (2, 3)] == kept
 
 
 class TestMbr:
@@ -284,6 +343,65 @@ class TestMbr:
             same = [sh("blkid", "-p", "-o", "export", device).splitlines()[1:] for device in (one, other)]
         assert same[0] == same[1]
         assert not deploy(store, index, str(disk)).changed
+
+    def test_primary_partition_to_keep_stays(self, tmp_path: Path, take: Take) -> None:
+        store, index = take(make(tmp_path / "m.raw", 44, [("ntfs", "Windows", 40, "7")], "dos"))
+        disk = make(tmp_path / "pc.raw", 120, [("ext4", "old", 60, "83"), ("ext4", "home", 50, "83")], "dos")
+        kept, wanted = files(disk, 2, "ext4"), table(disk)[1]
+        assert deploy(store, index, str(disk), preserve=["home"]).resized == [1]
+        assert sizes(disk) == [60, 50]
+        assert table(disk)[1] == wanted
+        assert files(disk, 2, "ext4") == kept
+        assert not deploy(store, index, str(disk), preserve=["home"]).changed
+
+    def test_logical_partition_that_the_image_has_at_its_place_stays(self, tmp_path: Path, take: Take) -> None:
+        store, index = take(self.disk(tmp_path / "m.raw"))
+        disk = blank(tmp_path / "pc.raw", 160)
+        deploy(store, index, str(disk))
+        with partition(disk, 7) as device, mounted(device, tmp_path / "mnt", "ext4") as folder:
+            (folder / "thesis.txt").write_text("years of work")
+        with partition(disk, 5) as device, mounted(device, tmp_path / "mnt", "ext4") as folder:
+            (folder / "file-1").unlink()
+        assert deploy(store, index, str(disk), preserve=["two"]).changed
+        assert "thesis.txt" in files(disk, 7, "ext4")
+        assert "file-1" in files(disk, 5, "ext4")
+        assert not deploy(store, index, str(disk), preserve=["two"]).changed
+
+    def test_what_cannot_be_kept_is_refused_before_anything_is_written(self, tmp_path: Path, take: Take) -> None:
+        master = self.disk(tmp_path / "m.raw")
+        store, index = take(master)
+        first = next(item["start"] for item in table(master) if item["number"] == 5)
+        disk = blank(tmp_path / "pc.raw", 300)
+        for script, kept, said in (
+            # One in the middle of the extended partition, where nothing else is; one at a logical partition's place.
+            (f"start={140 * 2048 - 4096}, size=2048, type=83", "1", "extended partition"),
+            (f"start={first}, size=2048, type=83", "1", "has its"),
+            (f"start={150 * 2048}, size=40960, type=f\nstart={151 * 2048}, size=2048, type=83", "5", "logical partition"),
+        ):
+            sh("sfdisk", "--quiet", "--wipe=always", disk, data=f"label: dos\n{script}\n".encode())
+            before = disk.read_bytes()
+            with pytest.raises(ReimageError, match=said):
+                deploy(store, index, str(disk), preserve=[kept], grow="none")
+            assert disk.read_bytes() == before
+
+    def test_partition_at_the_end_of_the_disk_is_whole_after_an_interruption(
+        self, tmp_path: Path, take: Take, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was compared is not changed by the invalidation of the disk that follows."""
+        master = placed(tmp_path / "m.raw", 80, [(1, 40, "83"), (41, 39, "83")], "dos")
+        with partition(master, 1) as device:
+            sh("mkfs.ext4", "-q", device)
+        with partition(master, 2) as device:
+            Path(device).write_bytes(contents(39 * MIB, "up to the last byte"))
+        store, index = take(master)
+        larger = blank(tmp_path / "larger.raw", 90)
+        with monkeypatch.context() as patch:
+            patch.setattr(filesystems, "resize", lambda *_unused: pytest.fail("the power is gone"))
+            with pytest.raises(pytest.fail.Exception):
+                deploy(store, index, str(larger), grow="1")
+        assert deploy(store, index, str(larger), grow="1").resized == [1]
+        with partition(master, 2) as one, partition(larger, 2) as other:
+            sh("cmp", one, other)
 
     def test_last_logical_partition_grows_with_the_extended_one(self, tmp_path: Path, take: Take) -> None:
         master = self.disk(tmp_path / "m.raw")
