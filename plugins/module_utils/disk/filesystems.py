@@ -10,12 +10,11 @@ Filesystems are known by blkid's names for them. Everything here works on a bloc
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import ContextManager
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, require, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, parse_ddrescue_map
@@ -33,7 +32,13 @@ PARTCLONE = {
     "btrfs": "btrfs",
 }
 EXT = ("ext2", "ext3", "ext4")
-GROWING = (*EXT, "ntfs", "xfs", "btrfs")
+_RESIZING = {
+    **dict.fromkeys(EXT, ("e2fsck", "resize2fs")),
+    "ntfs": ("ntfsresize", "ntfsfix"),
+    "xfs": ("xfs_growfs", "xfs_repair"),
+    "btrfs": ("btrfs",),
+}
+GROWING = tuple(_RESIZING)
 _SWAP_HEADER = 4096
 _BITLOCKER = b"-FVE-FS-"
 _LONG = 7200
@@ -48,8 +53,7 @@ def used(device: str, size: int, filesystem: str) -> Extents:
     if filesystem not in PARTCLONE:
         return Extents([(0, size)])
     program = f"partclone.{PARTCLONE[filesystem]}"
-    if shutil.which(program) is None:
-        raise DiskError(f"{program} is not installed here: it is needed to read which blocks of {filesystem} are used")
+    require(program, f"read which blocks of {filesystem} are used")
     with tempfile.TemporaryDirectory() as folder:
         # Its thread for progress sleeps as long as -f says, and is waited for at the end: two seconds by default.
         output, log = str(Path(folder, "map")), str(Path(folder, "log"))
@@ -111,6 +115,25 @@ def smallest(device: str, size: int, filesystem: str) -> int:
         return size
     # What these tools say is an estimate; a little more always worked.
     return min(size, -(-(least + least // 20) // _MIB) * _MIB + _MIB)
+
+
+def require_resizing(filesystem: str) -> None:
+    """Raise C(CommandError) unless all is there that C(resize) and C(check) need."""
+    for program in (*_RESIZING[filesystem], f"partclone.{PARTCLONE[filesystem]}"):
+        require(program, f"resize {filesystem}")
+
+
+def check(device: str, filesystem: str) -> None:
+    """Raise C(CommandError) if a filesystem that was just resized is not whole; its device is only read.
+
+    Btrfs is not looked at: it has checksums of its own, and checking all of them takes as much memory as there is metadata.
+    """
+    if filesystem in EXT:
+        run(["e2fsck", "-f", "-n", device], timeout=_LONG)
+    elif filesystem == "ntfs":
+        run(["ntfsresize", "--info", "--force", "--no-progress-bar", device], timeout=_LONG)
+    elif filesystem == "xfs":
+        run(["xfs_repair", "-n", device], timeout=_LONG)
 
 
 def resize(device: str, filesystem: str, size: int) -> None:

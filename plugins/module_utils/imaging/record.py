@@ -16,6 +16,7 @@ import json
 import struct
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Piece
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
@@ -63,11 +64,11 @@ class Record:
     def _read(self, device: Device) -> dict[str, str]:
         if not self._at:
             return {}
-        text = device.read(self._at, SIZE).rstrip(b"\0").decode("ascii", errors="replace")
         try:
+            text = device.read(self._at, SIZE).rstrip(b"\0").decode("ascii", errors="replace")
             value = json.loads(text[len(_MAGIC) :]) if text.startswith(_MAGIC) else {}
             return dict(value["partitions"]) if value.get("key") == self._key else {}
-        except (ValueError, TypeError, KeyError):
+        except (ReadError, ValueError, TypeError, KeyError):
             return {}
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Callable
 
@@ -14,6 +15,7 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import longer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
@@ -206,6 +208,95 @@ def test_too_small_a_disk_is_refused_with_both_sizes_before_anything_is_written(
     with pytest.raises(ReimageError, match=rf"too small: m/1 needs \d+ bytes, and it has {16 * MIB}"):
         deploy(store, index, str(small))
     assert not any(small.read_bytes())
+
+
+class TestWhatIsMissingIsSaidBeforeAnythingIsWritten:
+    """On a smaller disk, where much is needed."""
+
+    @pytest.fixture
+    def small(self, tmp_path: Path, take: Take) -> tuple[PathStore, Index, Path]:
+        parts: list[Part] = [("ext4", "root", 100, LINUX), ("ntfs", "WinRE", 16, RECOVERY)]
+        store, index = take(make(tmp_path / "m.raw", 118, parts))
+        return store, index, make(tmp_path / "pc.raw", 80, [("ext4", "old", 70, LINUX)])
+
+    def refused(self, small: tuple[PathStore, Index, Path], said: str) -> None:
+        store, index, disk = small
+        before = disk.read_bytes()
+        with pytest.raises(ReimageError, match=said):
+            deploy(store, index, str(disk))
+        assert disk.read_bytes() == before
+
+    def test_memory(self, small: tuple[PathStore, Index, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "meminfo").write_text("MemTotal: 8 kB\nMemAvailable: 4 kB\n")
+        monkeypatch.setattr(longer, "_MEMORY", tmp_path / "meminfo")
+        self.refused(small, r"partition 1 could shrink to fit, but that takes \d+ bytes of memory, and 3072 are free")
+
+    @pytest.mark.parametrize("program", ["nbdkit", "nbdfuse", "resize2fs"])
+    def test_program(self, small: tuple[PathStore, Index, Path], monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+        found = shutil.which
+        monkeypatch.setattr(shutil, "which", lambda name: None if name == program else found(name))
+        self.refused(small, f"{program} is not installed here")
+
+    def test_chunk_table_of_another_partition(self, small: tuple[PathStore, Index, Path]) -> None:
+        path = small[0].root / "images/m/1/p2.caibx"
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        self.refused(small, r"p2\.caibx")
+
+
+@pytest.mark.parametrize(("kind", "at"), [("ext4", 2048), ("ntfs", 16384), ("xfs", 512)])
+def test_filesystem_that_is_damaged_when_it_has_grown_is_found_out(
+    tmp_path: Path, take: Take, monkeypatch: pytest.MonkeyPatch, kind: str, at: int
+) -> None:
+    size = 320 if kind == "xfs" else 64
+    store, index = take(make(tmp_path / "m.raw", size + 2, [(kind, "root", size, LINUX)]))
+    larger = blank(tmp_path / "larger.raw", size + 52)
+    grow = filesystems.resize
+
+    def resize(device: str, *wanted: Any) -> None:
+        grow(device, *wanted)
+        with Path(device).open("r+b") as file:
+            file.seek(at)
+            file.write(bytes(4096))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filesystems, "resize", resize)
+        with pytest.raises(ReimageError, match="partition 1 was resized, and its filesystem is damaged"):
+            deploy(store, index, str(larger))
+    assert not any(larger.read_bytes()[: 34 * 512])
+    assert deploy(store, index, str(larger)).changed
+    check(larger, 1, kind)
+
+
+def test_shrunk_filesystem_that_the_disk_does_not_keep_is_found_out(
+    tmp_path: Path, take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, index = take(make(tmp_path / "m.raw", 102, [("ext4", "root", 100, LINUX)]))
+    smaller = blank(tmp_path / "smaller.raw", 80)
+    shrink, write = filesystems.resize, Device.write
+
+    def forget(self: Device, offset: int, data: bytes) -> None:
+        write(self, offset, bytes(len(data)))
+
+    def resize(*wanted: Any) -> None:
+        shrink(*wanted)
+        monkeypatch.setattr(Device, "write", forget)
+
+    monkeypatch.setattr(filesystems, "resize", resize)
+    with pytest.raises(ReimageError, match=r"partition 1 was resized, and it does not hold what was written to it at byte \d+"):
+        deploy(store, index, str(smaller))
+    assert not any(smaller.read_bytes()[: 34 * 512])
+
+
+def test_grown_partition_whose_filesystem_was_destroyed_is_written_again(tmp_path: Path, take: Take) -> None:
+    """What it holds cannot even be found out."""
+    store, index = take(make(tmp_path / "m.raw", 66, [("ext4", "root", 64, LINUX)]))
+    larger = blank(tmp_path / "larger.raw", 120)
+    deploy(store, index, str(larger))
+    wanted = files(larger, 1, "ext4")
+    with partition(larger, 1) as device, Path(device).open("r+b") as file:
+        file.write(bytes(MIB))
+    assert deploy(store, index, str(larger)).resized == [1]
+    assert files(larger, 1, "ext4") == wanted
 
 
 class TestPreserve:
