@@ -116,8 +116,10 @@ class Mbr:
     def _relink(self) -> None:
         """Have the chain and the extended partition say where the logical partitions are now."""
         number = self._extended()
+        # Those without a partition say nothing, and may be where another partition is now.
+        self._links = [link for link in self._links if link.size] or self._links[:1]
         start = self._links[0].offset
-        self._set(number, start, self._links[-1].start + self._links[-1].size - start)
+        self._set(number, start, max(1, self._links[-1].start + self._links[-1].size - start))
         for link, following in zip(self._links, [*self._links[1:], None]):
             _put(link.data, 0, link.start - link.offset, link.size)
             if following:
@@ -130,9 +132,11 @@ class Mbr:
         _put(self._head, number - 1, start, size)
 
     def _logical(self, number: int) -> _Link:
-        if number - 5 >= len(self._links):
+        # Like the kernel and sfdisk, which do not count those without a partition.
+        found = [link for link in self._links if link.size]
+        if number - 5 >= len(found):
             raise DiskError(f"the partition table has no partition {number}")
-        return self._links[number - 5]
+        return found[number - 5]
 
 
 def read_links(read: Callable[[int, int], bytes], sector: int) -> list[tuple[int, bytes]]:

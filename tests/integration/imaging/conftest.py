@@ -50,7 +50,8 @@ def contents(size: int, seed: str) -> bytes:
 @contextmanager
 def partition(disk: Path, number: int) -> Iterator[str]:
     """One partition of a disk file as a loop device."""
-    table = json.loads(sh("sfdisk", "--json", disk))["partitiontable"]["partitions"]
+    said = sh("sfdisk", "--json", disk)
+    table = json.loads(said[said.index(b"{") :])["partitiontable"]["partitions"]
     found = [item for item in table if item["node"] == f"{disk}{number}"][0]  # noqa: RUF015  next() ends a generator
     size = found["size"] * 512
     # A loop device keeps the sector size of its last user.

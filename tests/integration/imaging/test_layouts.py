@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any, Callable
 
@@ -68,8 +69,13 @@ def placed(disk: Path, mib: int, spans: list[tuple[int, int, str]], label: str =
 
 
 def table(disk: Path) -> list[dict[str, Any]]:
-    found = json.loads(sh("sfdisk", "--json", disk))["partitiontable"]["partitions"]
+    said = sh("sfdisk", "--json", disk)
+    found = json.loads(said[said.index(b"{") :])["partitiontable"]["partitions"]
     return [{**item, "number": int(item["node"][len(str(disk)) :])} for item in found]
+
+
+def spots(disk: Path) -> list[tuple[int, int, int]]:
+    return [(item["number"], item["start"], item["size"]) for item in table(disk)]
 
 
 def sizes(disk: Path) -> list[int]:
@@ -434,6 +440,35 @@ class TestMbr:
             same = [sh("blkid", "-p", "-o", "export", device).splitlines()[1:] for device in (one, other)]
         assert same[0] == same[1]
         assert not deploy(store, index, str(disk)).changed
+
+    def test_chain_that_begins_with_a_deleted_partition_is_understood(self, tmp_path: Path, take: Take) -> None:
+        master = blank(tmp_path / "m.raw", 100)
+        spans = "start=2048, size=40960, type=83\nstart=43008, size=150000, type=5\n"
+        spans += "start=61440, size=40960, type=83\nstart=106496, size=40960, type=83\n"
+        sh("sfdisk", "--quiet", master, data=f"label: dos\n{spans}".encode())
+        # As a deleted partition leaves it: the first link holds none, and the next one is right before partition 5.
+        entry = struct.Struct("<B3xB3xII")
+        first, second = 43008 * 512, 61400 * 512
+        data = bytearray(master.read_bytes())
+        data[second : second + 512] = data[first : first + 512]
+        entry.pack_into(data, second + 446, 0, 0x83, 61440 - 61400, 40960)
+        entry.pack_into(data, first + 446, 0, 0, 0, 0)
+        entry.pack_into(data, first + 462, 0, 5, 61400 - 43008, 61440 - 61400 + 40960)
+        master.write_bytes(data)
+        for number in (1, 5, 6):
+            with partition(master, number) as device:
+                sh("mkfs.ext4", "-q", "-L", f"p{number}", device)
+        store, index = take(master)
+        same = blank(tmp_path / "same.raw", 100)
+        deploy(store, index, str(same))
+        assert spots(same) == spots(master)
+        larger = blank(tmp_path / "larger.raw", 130)
+        assert deploy(store, index, str(larger), grow="p1").resized == [1]
+        assert [number for number, _start, _size in spots(larger)] == [1, 2, 5, 6]
+        assert b"No errors detected" in sh("sfdisk", "--verify", larger)
+        for number in (1, 5, 6):
+            check(larger, number, "ext4")
+        assert not deploy(store, index, str(larger), grow="p1").changed
 
     def test_primary_partition_to_keep_stays(self, tmp_path: Path, take: Take) -> None:
         store, index = take(make(tmp_path / "m.raw", 44, [("ntfs", "Windows", 40, "7")], "dos"))
