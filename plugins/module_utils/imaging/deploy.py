@@ -40,7 +40,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import ea
 class Result:
     """What a deploy did, or in a dry run would do. Bytes, and seconds.
 
-    I(differing) lists partition number, chunk number, and offset on the disk of what a dry run found to differ.
+    I(differing) lists partition number, chunk number, and offset on the disk of what a dry run found to differ; I(warnings) what
+    a person should know.
     """
 
     changed: bool = False
@@ -51,6 +52,7 @@ class Result:
     table_differs: bool = False
     resized: list[int] = field(default_factory=list)
     differing: list[tuple[int, int, int]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def deploy(
@@ -115,7 +117,7 @@ class _Deploy:
         self._lock = threading.Lock()
         self._invalid = False
         self._written: list[Chunk] = []
-        self.result = Result()
+        self.result = Result(warnings=layout.warnings)
 
     def run(self, stack: ExitStack, verify: bool) -> None:
         places = [place for place in self._layout.places if not self._is_resized_copy(place)]

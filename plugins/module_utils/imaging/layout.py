@@ -17,8 +17,17 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Index, Region
 
 _MIB = 1 << 20
-# Partitions that hold no user data, whatever their filesystem: EFI system, Windows recovery, and their MBR kin.
-_SERVANTS = ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC", "EF", "27", "12")
+# Partitions that hold no user data, whatever their filesystem: EFI system, Windows recovery, and their MBR kin; what Microsoft
+# reserves.
+_SERVANTS = (
+    "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+    "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC",
+    "E3C9E316-0B5C-4DB8-817D-F92DF00215AE",
+    "EF",
+    "27",
+    "12",
+)
+_SWAP = ("swap", "swsuspend")
 AUTO, NONE = "auto", "none"
 
 
@@ -38,12 +47,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """The places to write, the table, and the table to have while it is being written."""
+    """The places to write, the table, the table to have while it is being written, and what a person should know."""
 
     places: list[Place]
     table: list[Piece]
     interim: list[Piece]
-    preserved: list[int]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ def plan(index: Index, device: Device, grow: str = AUTO, preserve: Sequence[str]
     """Return where everything goes.
 
     :param grow: The partition that takes what a disk has more, or gives what it has less: number, label or name; C(auto) for
-        the last big one with data, C(none) to have all partitions as on the master.
+        the last big one with data, if it can (LVM and LUKS cannot), C(none) to have all partitions as on the master.
     :param preserve: Partitions of the disk that stay untouched: number, label, name or type.
     :raises ImagingError: It does not fit, or is not clear. Nothing was written.
     """
@@ -85,7 +94,8 @@ def plan(index: Index, device: Device, grow: str = AUTO, preserve: Sequence[str]
         table.place(item.number, item.start, item.size)
     # What the master had before its first partition may be longer than what the disk has before one that stays.
     table.cut(min((item.start for item in kept), default=LARGEST_HEAD))
-    layout = Layout(places, table.pieces(device.size), _interim(device, places, kept), [item.old for item in kept])
+    warnings = _unused(index, device, table, places, grow)
+    layout = Layout(places, table.pieces(device.size), _interim(device, places, kept), warnings)
     _refuse_overlap(index, device, layout, kept, table.container())
     return layout
 
@@ -172,9 +182,27 @@ def _stretching(index: Index, regions: list[Region], grow: str) -> Region | None
             known = ", ".join(f"{region.number} ({region.label or region.filesystem})" for region in able)
             raise ImagingError(f"{index.image} has no partition {grow!r} that can grow; those that can: {known or 'none'}")
         return found[0]
-    data = [region for region in able if region.type.upper() not in _SERVANTS]
+    last = _last_big(regions)
+    return last if last in able else None
+
+
+def _last_big(regions: list[Region]) -> Region | None:
+    """Return the partition that is the main one of a disk, for all that can be said."""
+    data = [region for region in regions if region.type.upper() not in _SERVANTS and region.filesystem not in _SWAP]
     big = [region for region in data if region.size * 4 >= max(one.size for one in data)]
     return big[-1] if big else None
+
+
+def _unused(index: Index, device: Device, table: Table, places: list[Place], grow: str) -> list[str]:
+    """Return a warning if what a larger disk has more stays unused, though nobody said so."""
+    last = _last_big([place.region for place in places])
+    room = table.usable_end(device.size) - table.usable_end(index.disk_size)
+    if grow != AUTO or last is None or last.filesystem in GROWING or room < _MIB:
+        return []
+    return [
+        f"{device.path} is larger than the disk of {index.image} by {room} bytes, which stay unused: partition {last.number}"
+        f" ({last.filesystem or 'unknown'}) cannot grow here. Grow it on the machine, or name another one in grow"
+    ]
 
 
 def _kept(index: Index, device: Device, table: Table, preserve: Sequence[str]) -> list[_Kept]:

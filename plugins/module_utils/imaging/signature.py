@@ -58,7 +58,9 @@ def check(store: Reader, name: str, version: str, digest: str, allowed_signers: 
     except FileNotFoundError:
         raise ImagingError(f"{name}/{version} is not signed, and a signature is required: sign it with image_sign") from None
     if hashlib.sha256(data).hexdigest() != digest:
-        raise ImagingError(f"{store.where}/{path} changed while it was read: an image is never changed, so do not trust that store")
+        raise ImagingError(
+            f"{store.where}/{path} changed while it was read: an image is never changed, so do not trust that store"
+        )
     with tempfile.TemporaryDirectory() as place:
         signed, allowed = Path(place, "sig"), Path(place, "allowed")
         signed.write_bytes(signature)

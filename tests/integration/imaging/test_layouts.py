@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -25,7 +26,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import P
 from .conftest import MIB, blank, contents, fill, mounted, partition, sh, tree
 
 DATA, RECOVERY = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC"
-ESP, LINUX = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+LINUX, SWAP = "0FC63DAF-8483-4772-8E79-3D69D8477DE4", "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
 MAKE = {
     "ntfs": ["mkfs.ntfs", "-F", "-q"],
     "ext4": ["mkfs.ext4", "-q"],
@@ -190,6 +191,40 @@ def test_partition_to_grow_can_be_chosen_or_none(tmp_path: Path, take: Take) -> 
     assert sizes(disk) == [40, 40]
     with pytest.raises(ReimageError, match=r"'swap'.*1 \(root\), 2 \(home\)"):
         deploy(store, index, str(blank(tmp_path / "c.raw", 100)), grow="swap")
+
+
+@pytest.mark.parametrize("kind", ["lvm", "luks"])
+def test_nothing_grows_in_the_stead_of_what_cannot(tmp_path: Path, take: Take, kind: str) -> None:
+    """/boot is no place for the room that LVM or LUKS have no use for."""
+    master = placed(tmp_path / "m.raw", 140, [(1, 20, LINUX), (21, 90, LINUX), (111, 28, SWAP)])
+    with partition(master, 2) as device:
+        if kind == "lvm":
+            sh("wipefs", "--all", device)
+            sh("pvcreate", "-y", "--config", f'devices {{ filter=["a|{device}|","r|.*|"] use_devicesfile=0 }}', device)
+        else:
+            sh("cryptsetup", "luksFormat", "-q", "--pbkdf=pbkdf2", "--pbkdf-force-iterations=1000", device, "-", data=b"x")
+    with partition(master, 3) as device:
+        sh("mkswap", "-q", device)
+    store, index = take(master)
+    larger = blank(tmp_path / "larger.raw", 300)
+    result = deploy(store, index, str(larger))
+    assert result.resized == []
+    assert spots(larger) == spots(master)
+    assert len(result.warnings) == 1
+    assert re.search(rf"by {160 * MIB} bytes, which stay unused: partition 2 \((LVM2_member|crypto_LUKS)\)", result.warnings[0])
+    named = deploy(store, index, str(larger), grow="1")
+    assert (named.resized, named.warnings) == ([1], [])
+    smaller = blank(tmp_path / "smaller.raw", 120)
+    with pytest.raises(ReimageError, match=rf"too small: m/1 needs \d+ bytes, and it has {120 * MIB}"):
+        deploy(store, index, str(smaller))
+    assert not any(smaller.read_bytes())
+
+
+def test_swap_is_not_what_grows(tmp_path: Path, take: Take) -> None:
+    store, index = take(make(tmp_path / "m.raw", 84, [("ext4", "root", 40, LINUX), ("swap", "swap", 40, LINUX)]))
+    disk = blank(tmp_path / "pc.raw", 100)
+    deploy(store, index, str(disk))
+    assert sizes(disk) == [56, 40]
 
 
 @pytest.mark.parametrize("kind", ["ext4", "ntfs"])
