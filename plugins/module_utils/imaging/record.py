@@ -35,11 +35,10 @@ class Record:
 
     def __init__(self, index: Index, layout: Layout) -> None:
         self._layout = layout
-        spans = [(place.region.number, place.start, place.size) for place in layout.places]
-        self._key = hashlib.sha256(index.encode() + json.dumps(spans).encode()).hexdigest()
         head = layout.table[0][1]
         free = len(head) >= _SMALLEST_GAP and not any(head[-SIZE:])
         self._at = len(head) - SIZE if free and any(place.resized for place in layout.places) else 0
+        self._key = _key(index, layout) if self._at else ""
 
     def fingerprint_on(self, device: Device, place: Place) -> str:
         """Return what the disk's note says of a partition, or nothing if it has none for this image and layout."""
@@ -70,6 +69,15 @@ class Record:
             return dict(value["partitions"]) if value.get("key") == self._key else {}
         except (ReadError, ValueError, TypeError, KeyError):
             return {}
+
+
+def _key(index: Index, layout: Layout) -> str:
+    digest = hashlib.sha256()
+    for part in index.parts():
+        digest.update(part)
+    spans = [(place.region.number, place.start, place.size) for place in layout.places]
+    digest.update(json.dumps(spans).encode())
+    return digest.hexdigest()
 
 
 def fingerprint(device: Device, place: Place) -> str:
