@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import tempfile
 import time
@@ -60,6 +61,12 @@ def run(
             result.stderr,
         )
     return result
+
+
+def require(program: str, purpose: str) -> None:
+    """Raise C(CommandError) if a program is not there that will be needed later, when it would be too late to refuse."""
+    if shutil.which(program) is None:
+        raise CommandError(f"{program} is not installed here: it is needed to {purpose}")
 
 
 @contextmanager

@@ -62,7 +62,8 @@ options:
       - The partition that takes what the disk has more than the master's, and its filesystem with it (ext2, ext3, ext4, NTFS,
         XFS, Btrfs); what lies behind it, such as a recovery partition, moves to the end. On a smaller disk it is the one that is
         shrunk (ext2, ext3, ext4, NTFS).
-      - V(auto) is the last big one that holds data, V(none) none; or a number, a label or a name.
+      - V(auto) is the last big one that holds data, V(none) none; or a number, a label or a name. Where the last big one cannot
+        grow, such as LVM or LUKS, nothing does, and a warning says so.
     type: str
     default: auto
   preserve:
@@ -170,6 +171,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         mirrors=mirrors,
         callback=file_writer(options["progress_file"]),
     )
+    for warning in result.warnings:
+        module.warn(warning)
     return {
         "changed": result.changed,
         "image": index.image,

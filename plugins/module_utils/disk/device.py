@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError, ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 
 LARGEST_READ = 1 << 20  # of C(read_used), in bytes
@@ -54,7 +54,7 @@ class Device:
         :param start: Where in the region to begin.
         :param base: Where in the disk the region begins.
         """
-        return _fill(self._file, start, length, extents, base)
+        return _fill(self.path, self._file, start, length, extents, base)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of I(data)."""
@@ -67,12 +67,24 @@ class Device:
             view, offset = view[count:], offset + count
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return I(length) bytes."""
-        return os.pread(self._file, length, offset)
+        """Return I(length) bytes; fewer where the disk ends."""
+        data = bytearray()
+        while len(data) < length:
+            try:
+                part = os.pread(self._file, length - len(data), offset + len(data))
+            except OSError as error:
+                raise _unreadable(self.path, offset + len(data), error) from error
+            if not part:
+                break
+            data += part
+        return bytes(data)
 
     def sync(self) -> None:
         """Return when all that was written is on the disk, and forget what the page cache holds of it."""
-        os.fsync(self._file)
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise DiskError(f"disk {self.path} did not keep what was written to it: {error.strerror}") from error
         os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
         if self.is_block:
             fcntl.ioctl(self._file, _BLKFLSBUF)
@@ -108,6 +120,7 @@ class DirectReader:
     """Reads a disk past the page cache, where the disk can do that: what is compared is what the disk holds."""
 
     def __init__(self, path: str) -> None:
+        self.path = path
         try:
             self._file = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
         except OSError:  # a file on tmpfs
@@ -121,7 +134,7 @@ class DirectReader:
 
     def read_used(self, start: int, length: int, extents: Extents, base: int) -> memoryview:
         """Like C(Device.read_used)."""
-        return _fill(self._file, start, length, extents, base)
+        return _fill(self.path, self._file, start, length, extents, base)
 
 
 class _Buffer(threading.local):
@@ -137,7 +150,7 @@ class _Buffer(threading.local):
 _buffer = _Buffer()
 
 
-def _fill(file: int, start: int, length: int, extents: Extents, base: int) -> memoryview:
+def _fill(path: str, file: int, start: int, length: int, extents: Extents, base: int) -> memoryview:
     """Read what is used of one window of a region of at most a chunk."""
     view = _buffer.view[:length]
     done = 0
@@ -145,13 +158,20 @@ def _fill(file: int, start: int, length: int, extents: Extents, base: int) -> me
         at, end = offset - start, offset - start + count
         view[done:at] = bytes(at - done)
         while at < end:
-            got = os.preadv(file, [view[at:end]], base + start + at)
+            try:
+                got = os.preadv(file, [view[at:end]], base + start + at)
+            except OSError as error:
+                raise _unreadable(path, base + start + at, error) from error
             if not got:
-                raise DiskError(f"the disk ended at byte {base + start + at}, where {end - at} bytes more were expected")
+                raise DiskError(f"disk {path} ended at byte {base + start + at}, where {end - at} bytes more were expected")
             at += got
         done = end
     view[done:] = bytes(length - done)
     return view
+
+
+def _unreadable(path: str, offset: int, error: OSError) -> ReadError:
+    return ReadError(f"disk {path}: reading at byte {offset} failed: {error.strerror}")
 
 
 @contextmanager

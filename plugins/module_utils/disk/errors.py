@@ -11,3 +11,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageE
 
 class DiskError(ReimageError):
     """A disk, its table or a filesystem is not as it must be; the message says which, and what to do."""
+
+
+class ReadError(DiskError):
+    """Some bytes of a disk cannot be read."""

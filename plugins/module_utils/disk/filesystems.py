@@ -10,12 +10,11 @@ Filesystems are known by blkid's names for them. Everything here works on a bloc
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from pathlib import Path
 from typing import ContextManager
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, require, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, parse_ddrescue_map
@@ -33,9 +32,21 @@ PARTCLONE = {
     "btrfs": "btrfs",
 }
 EXT = ("ext2", "ext3", "ext4")
-GROWING = (*EXT, "ntfs", "xfs", "btrfs")
+_RESIZING = {
+    **dict.fromkeys(EXT, ("e2fsck", "resize2fs")),
+    "ntfs": ("ntfsresize", "ntfsfix"),
+    "xfs": ("xfs_growfs", "xfs_repair"),
+    "btrfs": ("btrfs",),
+}
+GROWING = tuple(_RESIZING)
 _SWAP_HEADER = 4096
 _BITLOCKER = b"-FVE-FS-"
+_BTRFS_LOG_ROOT = (64 << 10) + 96, 8
+_EXFAT_FLAGS = 106
+_CLEANING = {
+    "vfat": "on the master run chkdsk /f or fsck.fat -a, and shut it down",
+    "exfat": "on the master run chkdsk /f or fsck.exfat, and shut it down",
+}
 _LONG = 7200
 _MIB = 1 << 20
 
@@ -47,16 +58,19 @@ def used(device: str, size: int, filesystem: str) -> Extents:
         return Extents([(0, min(size, _SWAP_HEADER))])
     if filesystem not in PARTCLONE:
         return Extents([(0, size)])
+    # NTFS keeps a copy of its boot sector in the partition's last sector, behind what partclone maps.
+    return parse_ddrescue_map(_map(device, filesystem), size).with_tail(size, 4096)
+
+
+def _map(device: str, filesystem: str) -> str:
+    """Return what partclone says of a filesystem."""
     program = f"partclone.{PARTCLONE[filesystem]}"
-    if shutil.which(program) is None:
-        raise DiskError(f"{program} is not installed here: it is needed to read which blocks of {filesystem} are used")
+    require(program, f"read which blocks of {filesystem} are used")
     with tempfile.TemporaryDirectory() as folder:
         # Its thread for progress sleeps as long as -f says, and is waited for at the end: two seconds by default.
         output, log = str(Path(folder, "map")), str(Path(folder, "log"))
         run([program, "-D", "-q", "-f", "0", "-s", device, "-o", output, "-L", log], timeout=_LONG)
-        found = parse_ddrescue_map(Path(output).read_text(encoding="ascii"), size)
-    # NTFS keeps a copy of its boot sector in the partition's last sector, behind what partclone maps.
-    return found.with_tail(size, 4096)
+        return Path(output).read_text(encoding="ascii")
 
 
 def refuse_unfit(device: str, where: str, filesystem: str, accept: tuple[str, ...]) -> str:
@@ -65,9 +79,7 @@ def refuse_unfit(device: str, where: str, filesystem: str, accept: tuple[str, ..
     :param accept: Which of C(dirty) and C(hibernated) to capture nevertheless.
     :returns: Which of them it is, so that its own account of what is used is not to be believed; else nothing.
     """
-    with Path(device).open("rb") as file:
-        encrypted = file.read(11)[3:] == _BITLOCKER
-    if encrypted or filesystem == "BitLocker":
+    if _bytes(device, 3, 8) == _BITLOCKER or filesystem == "BitLocker":
         raise DiskError(
             f"{where} is encrypted with BitLocker: switch that off on the master (manage-bde -off C:), wait until it is"
             " decrypted, and capture again"
@@ -87,11 +99,42 @@ def _state(device: str, filesystem: str) -> tuple[str, str]:
         return "hibernated", "holds a hibernated Windows: on the master run powercfg /h off, and shut it down"
     if found:
         return "dirty", "is dirty: start Windows on the master, let chkdsk finish, and shut it down"
+    if _is_unclean(device, filesystem):
+        return "dirty", f"was not unmounted cleanly: {_CLEANING.get(filesystem, 'start the master and shut it down')}"
+    return "", ""
+
+
+def _is_unclean(device: str, filesystem: str) -> bool:
+    """Whether a filesystem says itself that what it says of its blocks is not all."""
     if filesystem in EXT:
         said = run(["dumpe2fs", "-h", device]).stdout.decode(errors="replace")
-        if "needs_recovery" in said or re.search(r"^Filesystem state:\s+clean$", said, re.MULTILINE) is None:
-            return "dirty", "was not unmounted cleanly: start the master and shut it down"
-    return "", ""
+        return "needs_recovery" in said or re.search(r"^Filesystem state:\s+clean$", said, re.MULTILINE) is None
+    if filesystem == "xfs":
+        # What only the log has as allocated, partclone has as free.
+        return b"state: <CLEAN>" not in run(["xfs_logprint", "-t", device]).stdout
+    if filesystem == "btrfs":
+        # The same: blocks of a log tree are in no other.
+        return any(_bytes(device, *_BTRFS_LOG_ROOT))
+    if filesystem == "exfat":
+        return bool(_bytes(device, _EXFAT_FLAGS, 1)[0] & 2)
+    return filesystem == "vfat" and _is_unclean_fat(device)
+
+
+def _is_unclean_fat(device: str) -> bool:
+    """Whether Windows did not finish. The mark that Linux makes means less: the table that says what is used is whole."""
+    try:
+        _map(device, "vfat")
+    except CommandError as error:
+        if b"isn't in valid state" in error.stderr:
+            return True
+        raise
+    return False
+
+
+def _bytes(device: str, offset: int, length: int) -> bytes:
+    with Path(device).open("rb") as file:
+        file.seek(offset)
+        return file.read(length)
 
 
 def smallest(device: str, size: int, filesystem: str) -> int:
@@ -111,6 +154,25 @@ def smallest(device: str, size: int, filesystem: str) -> int:
         return size
     # What these tools say is an estimate; a little more always worked.
     return min(size, -(-(least + least // 20) // _MIB) * _MIB + _MIB)
+
+
+def require_resizing(filesystem: str) -> None:
+    """Raise C(CommandError) unless all is there that C(resize) and C(check) need."""
+    for program in (*_RESIZING[filesystem], f"partclone.{PARTCLONE[filesystem]}"):
+        require(program, f"resize {filesystem}")
+
+
+def check(device: str, filesystem: str) -> None:
+    """Raise C(CommandError) if a filesystem that was just resized is not whole; its device is only read.
+
+    Btrfs is not looked at: it has checksums of its own, and checking all of them takes as much memory as there is metadata.
+    """
+    if filesystem in EXT:
+        run(["e2fsck", "-f", "-n", device], timeout=_LONG)
+    elif filesystem == "ntfs":
+        run(["ntfsresize", "--info", "--force", "--no-progress-bar", device], timeout=_LONG)
+    elif filesystem == "xfs":
+        run(["xfs_repair", "-n", device], timeout=_LONG)
 
 
 def resize(device: str, filesystem: str, size: int) -> None:

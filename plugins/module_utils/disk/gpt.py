@@ -16,7 +16,8 @@ from typing import Any, Sequence
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
-_SIZE, _CRC, _MY_LBA, _OTHER_LBA, _LAST_USABLE, _ENTRIES_LBA, _COUNT, _ENTRY_SIZE, _ENTRIES_CRC = 2, 3, 5, 6, 8, 10, 11, 12, 13
+_SIZE, _CRC, _MY_LBA, _OTHER_LBA, _FIRST_USABLE, _LAST_USABLE = 2, 3, 5, 6, 7, 8
+_ENTRIES_LBA, _COUNT, _ENTRY_SIZE, _ENTRIES_CRC = 10, 11, 12, 13
 _SPAN = struct.Struct("<QQ")
 _SPAN_AT = 32
 _BOOT_CODE = 440
@@ -42,6 +43,8 @@ class Gpt:
     def place(self, number: int, start: int, size: int) -> None:
         """Have a partition begin at I(start) and have I(size)."""
         at = self._at(number) + _SPAN_AT
+        # One of another table may begin where this one had no room for it.
+        self._fields[_FIRST_USABLE] = min(self._fields[_FIRST_USABLE], start // self._sector)
         _SPAN.pack_into(self._entries, at, start // self._sector, (start + size) // self._sector - 1)
 
     def entry(self, number: int) -> bytes:
@@ -59,7 +62,15 @@ class Gpt:
             if number not in numbers:
                 self.put(number, b"")
         self._head[:_BOOT_CODE] = bytes(_BOOT_CODE)
-        del self._head[self._start + self._entry_sectors * self._sector :]
+        self.cut(0)
+
+    def cut(self, end: int) -> None:
+        """Leave out what stands behind the table from byte I(end) on."""
+        del self._head[max(end, self._start + self._entry_sectors * self._sector) :]
+
+    def container(self) -> tuple[int, int]:
+        """Return zeros: no partition holds others."""
+        return 0, 0
 
     def free_number(self) -> int:
         """Return the first number that no partition has."""

@@ -21,11 +21,14 @@ _SEGMENT = re.compile(r"segment\d+ \{(.*?)\n\t*\}", re.DOTALL)
 _TOKEN = re.compile(r'(\w+) = (?:"([^"]*)"|(\d+)|\[([^\]]*)\])')
 
 
-def used(disk: str, start: int, size: int) -> tuple[Extents, list[str]]:
+def used(disk: str, start: int, size: int, where: str, accept: tuple[str, ...]) -> tuple[Extents, list[str]]:
     """Return the used bytes of a physical volume, and what a person should know.
 
     Of a logical volume in one linear piece, only what its filesystem uses; of others all; of free extents nothing. A volume
     group of several physical volumes is taken whole.
+
+    :param where: What to call it in an error.
+    :param accept: See C(filesystems.refuse_unfit).
     """
     whole = Extents([(0, size)])
     try:
@@ -38,30 +41,37 @@ def used(disk: str, start: int, size: int) -> tuple[Extents, list[str]]:
         return whole, ["the LVM physical volume is captured whole, for its volume group has others"]
     pairs = [(0, first * 512)]
     notes = []
-    for segments in _volumes(text):
+    for name, segments in _volumes(text):
         found = [_span(segment, first, extent) for segment in segments]
         if None in found:
             return whole, ["the LVM physical volume is captured whole, for a logical volume is not linear"]
         spans = [span for span in found if span is not None]
         if len(spans) > 1:
-            notes.append("a logical volume in several pieces is captured whole")
+            notes.append(f"logical volume {name}, in several pieces, is captured whole")
             pairs += spans
             continue
         offset, length = spans[0]
         with loop_device(disk, start + offset, length) as loop:
             kind = run(["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", loop], accept=(0, 2)).stdout
             filesystem = kind.decode().strip()
-            pairs += [(offset + at, count) for at, count in filesystems.used(loop, length, filesystem).pairs]
+            unfit = filesystems.refuse_unfit(loop, f"{where}, logical volume {name}", filesystem, accept)
+            if unfit:
+                notes.append(f"logical volume {name} is captured whole, for it is {unfit}")
+            inner = Extents([(0, length)]) if unfit else filesystems.used(loop, length, filesystem)
+            pairs += [(offset + at, count) for at, count in inner.pairs]
     return merged(pairs), notes
 
 
-def _volumes(text: str) -> Iterator[list[str]]:
-    """Yield the segments of each logical volume."""
+def _volumes(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield name and segments of each logical volume."""
     if "logical_volumes {" not in text:
         return
     inner = text.split("logical_volumes {", 1)[1]
-    for volume in re.split(r"\n\t*segment_count = ", inner)[1:]:
-        yield _SEGMENT.findall(volume)
+    parts = re.split(r"\n\t*([\w.+-]+) \{\n\t*id = ", inner)
+    for name, volume in zip(parts[1::2], parts[2::2]):
+        segments = _SEGMENT.findall(volume)
+        if segments:
+            yield name, segments
 
 
 def _span(segment: str, first: int, extent: int) -> tuple[int, int] | None:

@@ -79,7 +79,18 @@ class Mbr:
         if not logical:
             self._links = []
         self._head[:440] = bytes(440)
-        del self._head[self._sector :]
+        self.cut(0)
+
+    def cut(self, end: int) -> None:
+        """Leave out what stands behind the table from byte I(end) on."""
+        del self._head[max(end, self._sector) :]
+
+    def container(self) -> tuple[int, int]:
+        """Return start and size of the extended partition, or zeros without one."""
+        if not self._links:
+            return 0, 0
+        fields = _ENTRY.unpack(self.entry(self._extended()))
+        return fields[4] * self._sector, fields[5] * self._sector
 
     def free_number(self) -> int:
         """Return the first number that no partition has."""
@@ -98,15 +109,17 @@ class Mbr:
 
     def pieces(self, disk_size: int) -> list[tuple[int, bytes]]:
         """Return what to write where on a disk of I(disk_size), the piece with the first sector first."""
-        if self._changed or (self._links and self._extended_end() * self._sector > disk_size):
+        if self._changed or sum(self.container()) > disk_size:
             self._relink()
         return [(0, bytes(self._head)), *((link.offset * self._sector, bytes(link.data)) for link in self._links)]
 
     def _relink(self) -> None:
         """Have the chain and the extended partition say where the logical partitions are now."""
         number = self._extended()
+        # Those without a partition say nothing, and may be where another partition is now.
+        self._links = [link for link in self._links if link.size] or self._links[:1]
         start = self._links[0].offset
-        self._set(number, start, self._links[-1].start + self._links[-1].size - start)
+        self._set(number, start, max(1, self._links[-1].start + self._links[-1].size - start))
         for link, following in zip(self._links, [*self._links[1:], None]):
             _put(link.data, 0, link.start - link.offset, link.size)
             if following:
@@ -115,17 +128,15 @@ class Mbr:
     def _extended(self) -> int:
         return next(number for number in range(1, 5) if self.entry(number)[4] in _EXTENDED)
 
-    def _extended_end(self) -> int:
-        fields = _ENTRY.unpack(self.entry(self._extended()))
-        return int(fields[4] + fields[5])
-
     def _set(self, number: int, start: int, size: int) -> None:
         _put(self._head, number - 1, start, size)
 
     def _logical(self, number: int) -> _Link:
-        if number - 5 >= len(self._links):
+        # Like the kernel and sfdisk, which do not count those without a partition.
+        found = [link for link in self._links if link.size]
+        if number - 5 >= len(found):
             raise DiskError(f"the partition table has no partition {number}")
-        return self._links[number - 5]
+        return found[number - 5]
 
 
 def read_links(read: Callable[[int, int], bytes], sector: int) -> list[tuple[int, bytes]]:

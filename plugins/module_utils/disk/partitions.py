@@ -19,7 +19,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Ex
 def read_partitions(device: Device) -> tuple[str, list[dict[str, Any]]]:
     """Return the kind of a disk's table, and its partitions as sfdisk describes them, I(number) added."""
     try:
-        table = json.loads(run(["sfdisk", "--json", device.path]).stdout)["partitiontable"]
+        said = run(["sfdisk", "--json", device.path]).stdout
+        # Before it there may be remarks, as on a logical partition that was deleted.
+        table = json.loads(said[said.index(b"{") :])["partitiontable"]
     except CommandError as error:
         raise DiskError(f"disk {device.path}: there is no partition table: {error}") from error
     partitions = table.get("partitions", [])

@@ -34,6 +34,12 @@ class Table(Protocol):
     def keep_only(self, numbers: Sequence[int]) -> None:
         """Forget all other partitions, and the code that boots."""
 
+    def cut(self, end: int) -> None:
+        """Leave out what stands behind the table from byte I(end) on."""
+
+    def container(self) -> tuple[int, int]:
+        """Return start and size of the partition that holds others, or zeros without one."""
+
     def free_number(self) -> int:
         """Return the first number that no partition has."""
 

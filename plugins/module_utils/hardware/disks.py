@@ -76,16 +76,23 @@ def find_disk(wanted: str | Mapping[str, Any]) -> str:
 
 def refuse_in_use(path: str) -> None:
     """Raise C(HardwareError) if anything on a disk is mounted, is swap, or is part of LVM, RAID or dm-crypt."""
-    paths = [path]
-    if not Path(path).is_block_device():
-        loops = run(["losetup", "--json", "--list", "--output", "NAME", "--associated", path]).stdout
-        paths = [loop["name"] for loop in json.loads(loops)["loopdevices"]] if loops.strip() else []
-    for row in _walk(_lsblk(paths) if paths else []):
+    for row in _users(path):
         mounted = [place for place in row["mountpoints"] if place]
         if mounted:
             raise HardwareError(f"{row['path']}, on {path}, is in use: mounted at {', '.join(mounted)}. Unmount it first")
         if row["type"] in _STACKED:
             raise HardwareError(f"{path} is in use: {row['path']} ({row['type']}) is made of it. Deactivate that first")
+
+
+def _users(path: str) -> Iterator[Any]:
+    """Yield what lsblk says of all that is made of a disk or file, loop devices over it and its partitions too."""
+    rows = list(_walk(_lsblk([path]))) if Path(path).is_block_device() else []
+    yield from rows
+    # lsblk does not show a loop device under what it is over.
+    for one in dict.fromkeys([path, *(row["path"] for row in rows)]):
+        loops = run(["losetup", "--json", "--list", "--output", "NAME", "--associated", one]).stdout
+        for loop in json.loads(loops)["loopdevices"] if loops.strip() else []:
+            yield from _users(loop["name"])
 
 
 def _check_path(path: str) -> str:
@@ -96,6 +103,9 @@ def _check_path(path: str) -> str:
         raise HardwareError(f"disk {path}: {error.strerror}. There is: {known}") from error
     if not (stat.S_ISBLK(mode) or stat.S_ISREG(mode)):
         raise HardwareError(f"disk {path}: this is neither a block device nor a raw disk file")
+    for row in _lsblk([path]) if stat.S_ISBLK(mode) else []:
+        if row["type"] in ("part", *_STACKED):
+            raise HardwareError(f"disk {path}: this is no whole disk (it is of type {row['type']}): name the disk that it is on")
     return str(Path(path).resolve())
 
 

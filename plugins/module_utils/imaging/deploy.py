@@ -11,27 +11,29 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Iterator, NamedTuple, Sequence
+from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
-from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, DirectReader, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, DirectReader
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import (
     HAS_BLAKE3,
-    Digest,
     blake3,
     sha256,
 )
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import AUTO, Layout, Place, moved, plan
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.longer import longer, shrink
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.longer import longer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.record import Record, fingerprint
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.resizing import resize
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader, read_blake3, read_ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.target import Chunk, Target
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 
 
@@ -39,7 +41,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import ea
 class Result:
     """What a deploy did, or in a dry run would do. Bytes, and seconds.
 
-    I(differing) lists partition number, chunk number, and offset on the disk of what a dry run found to differ.
+    I(differing) lists partition number, chunk number, and offset on the disk of what a dry run found to differ; I(warnings) what
+    a person should know.
     """
 
     changed: bool = False
@@ -50,25 +53,7 @@ class Result:
     table_differs: bool = False
     resized: list[int] = field(default_factory=list)
     differing: list[tuple[int, int, int]] = field(default_factory=list)
-
-
-class _Target(NamedTuple):
-    """A partition to write: the image's region, where it goes, and how to recognise its chunks.
-
-    I(view) is the partition in the image's size, if the disk has less room for it.
-    """
-
-    region: Region
-    place: Place
-    view: Device | None
-    ids: Ids
-    hashes: Ids
-    digest: Digest
-
-
-class _Item(NamedTuple):
-    target: _Target
-    number: int
+    warnings: list[str] = field(default_factory=list)
 
 
 def deploy(
@@ -133,15 +118,15 @@ class _Deploy:
         self._record = Record(index, layout)
         self._lock = threading.Lock()
         self._invalid = False
-        self._written: list[_Item] = []
-        self.result = Result()
+        self._written: list[Chunk] = []
+        self.result = Result(warnings=layout.warnings)
 
     def run(self, stack: ExitStack, verify: bool) -> None:
         places = [place for place in self._layout.places if not self._is_resized_copy(place)]
         targets = [self._target(stack, place) for place in places]
         stage = "comparing" if self._dry_run else "writing"
         self._meter.start(stage, sum(target.region.extents.total for target in targets))
-        each(chain.from_iterable(map(self._items, targets)), self._compare, threads())
+        each(chain.from_iterable(target.chunks() for target in targets), self._compare, threads())
         resize = [target for target in targets if target.place.resized]
         self.result.resized = [target.region.number for target in resize]
         self.result.table_differs = not self._has_table()
@@ -153,7 +138,7 @@ class _Deploy:
             if verify:
                 self._read_back()
         for target in resize:
-            self._resize(target)
+            self._resize(target, verify)
         stack.close()
         if self._invalid or self.result.table_differs:
             self._write_table(resize)
@@ -168,57 +153,49 @@ class _Deploy:
             for offset, length in extents.free(place.size):
                 self._device.discard(place.start + offset, length)
 
-    def _target(self, stack: ExitStack, place: Place) -> _Target:
+    def _target(self, stack: ExitStack, place: Place) -> Target:
+        """Read all that is known of a partition, and refuse all that can be refused: nothing was written yet."""
         region, view = place.region, None
+        ids = self._sources.first(lambda store: read_ids(store, self._index, place.region))
+        fast = self._sources.first(lambda store: read_blake3(store, self._index, place.region)) if HAS_BLAKE3 else None
+        if place.resized and not self._dry_run:
+            filesystems.require_resizing(region.filesystem)
         if place.size < region.size:
             if self._dry_run:
                 region = moved(place)
             else:
-                self._invalidate()
                 view = stack.enter_context(longer(self._device, place))
-        ids = self._sources.first(lambda store: read_ids(store, self._index, place.region))
-        fast = self._sources.first(lambda store: read_blake3(store, self._index, place.region)) if HAS_BLAKE3 else None
-        return _Target(region, place, view, ids, fast or ids, blake3 if fast else sha256)
+        return Target(region, place, view, ids, fast or ids, blake3 if fast else sha256)
 
-    def _where(self, target: _Target, end: int) -> tuple[Device, int]:
-        """Return the device that holds the bytes of a partition up to I(end), and where it begins there."""
-        if target.view and end > target.place.size:
-            return target.view, 0
-        return self._device, target.place.start
-
-    def _items(self, target: _Target) -> Iterator[_Item]:
-        return (_Item(target, number) for number in range(target.region.chunks))
-
-    def _compare(self, item: _Item) -> None:
-        target = item.target
-        start, length = _span(item)
-        used = sum(count for _offset, count in target.region.extents.within(start, start + length))
+    def _compare(self, chunk: Chunk) -> None:
+        used = sum(count for _offset, count in chunk.used())
         if not used:
             return
-        device, base = self._where(target, start + length)
-        held = device.read_used(start, length, target.region.extents, base)
-        if target.digest(held) != target.hashes[item.number]:
+        if not chunk.is_held(*chunk.where(self._device)):
             if self._dry_run:
-                with self._lock:
-                    self.result.differing.append((target.region.number, item.number, base + start))
-                    self.result.chunks_changed += 1
+                self._note(chunk)
             else:
-                self._replace(item)
+                self._replace(chunk)
         self._meter.add(used)
 
-    def _replace(self, item: _Item) -> None:
-        target = item.target
-        start, length = _span(item)
-        identifier = target.ids[item.number]
-        data = memoryview(self._fetcher.get(identifier, length, target.digest, target.hashes[item.number]))
+    def _note(self, chunk: Chunk) -> None:
+        target = chunk.target
+        with self._lock:
+            self.result.differing.append((target.region.number, chunk.number, target.place.start + chunk.start))
+            self.result.chunks_changed += 1
+
+    def _replace(self, chunk: Chunk) -> None:
+        target = chunk.target
+        identifier = target.ids[chunk.number]
+        data = memoryview(self._fetcher.get(identifier, chunk.length, target.digest, target.hashes[chunk.number]))
         self._invalidate()
-        device, base = self._where(target, start + length)
+        device, base = chunk.where(self._device)
         count = 0
-        for offset, size in target.region.extents.within(start, start + length):
-            device.write(base + offset, data[offset - start : offset - start + size])
+        for offset, size in chunk.used():
+            device.write(base + offset, data[offset - chunk.start : offset - chunk.start + size])
             count += size
         with self._lock:
-            self._written.append(item)
+            self._written.append(chunk)
             self.result.changed = True
             self.result.chunks_changed += 1
             self.result.bytes_written += count
@@ -235,34 +212,26 @@ class _Deploy:
 
     def _read_back(self) -> None:
         """Compare what was written with what the disk holds; what is still in memory is left out."""
-        items = [item for item in self._written if self._where(item.target, sum(_span(item)))[0] is self._device]
-        self._meter.start("verifying", sum(_span(item)[1] for item in items))
+        chunks = [chunk for chunk in self._written if chunk.on_disk]
+        self._meter.start("verifying", sum(chunk.length for chunk in chunks))
         with DirectReader(self._device.path) as reader:
 
-            def check(item: _Item) -> None:
-                target = item.target
-                start, length = _span(item)
-                held = reader.read_used(start, length, target.region.extents, target.place.start)
-                if target.digest(held) != target.hashes[item.number]:
+            def check(chunk: Chunk) -> None:
+                start = chunk.target.place.start
+                if not chunk.is_held(reader, start):
                     raise ImagingError(
-                        f"{self._device.path} does not hold what was written to it: partition {target.region.number},"
-                        f" chunk {item.number}, at byte {target.place.start + start}. Disk, cable or memory is failing;"
+                        f"{self._device.path} does not hold what was written to it: partition {chunk.target.region.number},"
+                        f" chunk {chunk.number}, at byte {start + chunk.start}. Disk, cable or memory is failing;"
                         " it has no partition table now"
                     )
-                self._meter.add(length)
+                self._meter.add(chunk.length)
 
-            each(items, check, threads())
+            each(chunks, check, threads())
 
-    def _resize(self, target: _Target) -> None:
-        place = target.place
-        self._meter.start(f"resizing partition {place.region.number}", 0)
+    def _resize(self, target: Target, verify: bool) -> None:
+        self._meter.start(f"resizing partition {target.region.number}", 0)
         self._invalidate()
-        if target.view:
-            shrink(target.view, self._device, place)
-        else:
-            path, sector = self._device.path, self._device.sector_size
-            with loop_device(path, place.start, place.size, sector, write=True) as loop:
-                filesystems.resize(loop, place.region.filesystem, place.size)
+        resize(self._device, target.place, target.view, verify)
         self.result.changed = True
 
     def _is_resized_copy(self, place: Place) -> bool:
@@ -271,12 +240,19 @@ class _Deploy:
         if not noted:
             return False
         self._meter.start(f"comparing partition {place.region.number}", 0)
-        return noted == fingerprint(self._device, place)
+        try:
+            return noted == fingerprint(self._device, place)
+        except ReimageError:
+            # What cannot be read, or is no filesystem any more, is not a copy.
+            return False
 
     def _has_table(self) -> bool:
-        return all(self._device.read(offset, len(data)) == data for offset, data in self._record.comparable(self._device))
+        try:
+            return all(self._device.read(offset, len(data)) == data for offset, data in self._record.comparable(self._device))
+        except ReadError:
+            return False
 
-    def _write_table(self, resized: list[_Target]) -> None:
+    def _write_table(self, resized: list[Target]) -> None:
         self._device.sync()
         pieces = self._record.complete(self._device, [target.place for target in resized])
         # Everything but the first sector first: with it alone the disk begins to be bootable.
@@ -293,8 +269,3 @@ class _Deploy:
                 f"{self._device.path} does not hold the partition table that was written to it: the disk is failing"
             )
         self._device.reread_table()
-
-
-def _span(item: _Item) -> tuple[int, int]:
-    start = item.number * CHUNK_SIZE
-    return start, min(CHUNK_SIZE, item.target.region.size - start)

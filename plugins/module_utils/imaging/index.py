@@ -10,8 +10,9 @@ import base64
 import json
 import re
 import zlib
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Table, open_table
@@ -94,12 +95,22 @@ class Index:
 
     def encode(self) -> bytes:
         """Return the C(index.json)."""
-        value = {"format": FORMAT, **asdict(self)}
-        value["head"] = base64.b64encode(zlib.compress(self.head)).decode()
-        value["links"] = [[offset, base64.b64encode(data).decode()] for offset, data in self.links]
-        for item, region in zip(value["partitions"], self.partitions):
-            item["extents"] = region.extents.pairs
-        return json.dumps(value, indent=1).encode() + b"\n"
+        buffer = BytesIO()
+        buffer.writelines(self.parts())
+        return buffer.getvalue()
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the C(index.json) in many small pieces; whole it is many times as large as the extents in it."""
+        value = {
+            "format": FORMAT,
+            **vars(self),
+            "head": base64.b64encode(zlib.compress(self.head)).decode(),
+            "links": [[offset, base64.b64encode(data).decode()] for offset, data in self.links],
+            "partitions": [{**vars(region), "extents": region.extents.pairs} for region in self.partitions],
+        }
+        for part in json.JSONEncoder(indent=1).iterencode(value):
+            yield part.encode()
+        yield b"\n"
 
 
 def check_name(kind: str, name: str) -> str:

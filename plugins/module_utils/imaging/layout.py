@@ -17,8 +17,17 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Index, Region
 
 _MIB = 1 << 20
-# Partitions that hold no user data, whatever their filesystem: EFI system, Windows recovery, and their MBR kin.
-_SERVANTS = ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC", "EF", "27", "12")
+# Partitions that hold no user data, whatever their filesystem: EFI system, Windows recovery, and their MBR kin; what Microsoft
+# reserves.
+_SERVANTS = (
+    "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+    "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC",
+    "E3C9E316-0B5C-4DB8-817D-F92DF00215AE",
+    "EF",
+    "27",
+    "12",
+)
+_SWAP = ("swap", "swsuspend")
 AUTO, NONE = "auto", "none"
 
 
@@ -38,12 +47,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """The places to write, the table, and the table to have while it is being written."""
+    """The places to write, the table, the table to have while it is being written, and what a person should know."""
 
     places: list[Place]
     table: list[Piece]
     interim: list[Piece]
-    preserved: list[int]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ def plan(index: Index, device: Device, grow: str = AUTO, preserve: Sequence[str]
     """Return where everything goes.
 
     :param grow: The partition that takes what a disk has more, or gives what it has less: number, label or name; C(auto) for
-        the last big one with data, C(none) to have all partitions as on the master.
+        the last big one with data, if it can (LVM and LUKS cannot), C(none) to have all partitions as on the master.
     :param preserve: Partitions of the disk that stay untouched: number, label, name or type.
     :raises ImagingError: It does not fit, or is not clear. Nothing was written.
     """
@@ -83,15 +92,25 @@ def plan(index: Index, device: Device, grow: str = AUTO, preserve: Sequence[str]
         if item.entry:
             table.put(item.number, item.entry)
         table.place(item.number, item.start, item.size)
-    pieces = table.pieces(device.size)
-    return Layout(places, pieces, _interim(device, pieces, kept), [item.old for item in kept])
+    # What the master had before its first partition may be longer than what the disk has before one that stays.
+    table.cut(min((item.start for item in kept), default=LARGEST_HEAD))
+    warnings = _unused(index, device, table, places, grow)
+    layout = Layout(places, table.pieces(device.size), _interim(device, places, kept), warnings)
+    _refuse_overlap(index, device, layout, kept, table.container())
+    return layout
 
 
-def _interim(device: Device, pieces: list[Piece], kept: list[_Kept]) -> list[Piece]:
-    """Return what makes a disk not bootable while it is written, and yet leaves what is kept to be found."""
-    size = 34 * device.sector_size
+def _interim(device: Device, places: list[Place], kept: list[_Kept]) -> list[Piece]:
+    """Return what makes a disk not bootable while it is written, and yet leaves what is kept to be found.
+
+    It takes nothing from a partition: what was compared before the first write would not be compared again.
+    """
+    size, end = 34 * device.sector_size, device.size // device.sector_size * device.sector_size
     if not kept:
-        return [(0, bytes(size)), (device.size // device.sector_size * device.sector_size - size, bytes(size))]
+        first = min((place.start for place in places), default=size)
+        last = max((place.start + place.size for place in places), default=0)
+        behind = min(size, end - last)
+        return [(0, bytes(min(size, first))), (end - behind, bytes(behind))]
     label, _partitions = read_partitions(device)
     old = open_table(label, device.read(0, LARGEST_HEAD), [], device.sector_size)
     old.keep_only([item.old for item in kept])
@@ -110,13 +129,15 @@ def _places(index: Index, device: Device, table: Table, regions: list[Region], k
     # A disk of the master's size gets exactly the master's layout, with the free space that it left.
     spare = 0 if behind else max(0, table.usable_end(index.disk_size) - end)
     shift = _shift(limit - end, spare, grow)
-    _refuse_too_small(index, device, table, stretch, shift, end)
+    _refuse_too_small(index, device, table, stretch, shift, end, limit if behind else 0)
     places = []
     for region in regions:
         moved = stretch is not None and region.start > stretch.start and not (behind and region.start > min(behind))
         size = region.size + (shift if region is stretch else 0)
         places.append(Place(region, region.start + (shift if moved else 0), size))
-    _refuse_overlap(index, device, places, kept)
+    last = max((place.start + place.size for place in places), default=0)
+    if last > table.usable_end(device.size):
+        raise _too_small(index, device, table.smallest_disk(last))
     return places
 
 
@@ -131,13 +152,23 @@ def _shift(room: int, spare: int, grow: str) -> int:
     return 0 if grow == NONE or room <= spare else (room - spare) // _MIB * _MIB
 
 
-def _refuse_too_small(index: Index, device: Device, table: Table, stretch: Region | None, shift: int, end: int) -> None:
+def _refuse_too_small(
+    index: Index, device: Device, table: Table, stretch: Region | None, shift: int, end: int, front: int
+) -> None:
+    """Raise C(ImagingError) if shrinking does not help; I(front) is where what is preserved begins, if that is the limit."""
     if shift < 0:
         least = end - (stretch.size - stretch.size_min if stretch and stretch.size_min else 0)
         if stretch is None or not stretch.size_min or stretch.size + shift < stretch.size_min:
-            raise ImagingError(
-                f"{device.path} is too small: {index.image} needs {table.smallest_disk(least)} bytes, and it has {device.size}"
-            )
+            if front:
+                raise ImagingError(
+                    f"{device.path} is too small: {index.image} needs {least} bytes before the partition to preserve, which"
+                    f" begins at byte {front}"
+                )
+            raise _too_small(index, device, table.smallest_disk(least))
+
+
+def _too_small(index: Index, device: Device, needed: int) -> ImagingError:
+    return ImagingError(f"{device.path} is too small: {index.image} needs {needed} bytes, and it has {device.size}")
 
 
 def _stretching(index: Index, regions: list[Region], grow: str) -> Region | None:
@@ -151,9 +182,27 @@ def _stretching(index: Index, regions: list[Region], grow: str) -> Region | None
             known = ", ".join(f"{region.number} ({region.label or region.filesystem})" for region in able)
             raise ImagingError(f"{index.image} has no partition {grow!r} that can grow; those that can: {known or 'none'}")
         return found[0]
-    data = [region for region in able if region.type.upper() not in _SERVANTS]
+    last = _last_big(regions)
+    return last if last in able else None
+
+
+def _last_big(regions: list[Region]) -> Region | None:
+    """Return the partition that is the main one of a disk, for all that can be said."""
+    data = [region for region in regions if region.type.upper() not in _SERVANTS and region.filesystem not in _SWAP]
     big = [region for region in data if region.size * 4 >= max(one.size for one in data)]
     return big[-1] if big else None
+
+
+def _unused(index: Index, device: Device, table: Table, places: list[Place], grow: str) -> list[str]:
+    """Return a warning if what a larger disk has more stays unused, though nobody said so."""
+    last = _last_big([place.region for place in places])
+    room = table.usable_end(device.size) - table.usable_end(index.disk_size)
+    if grow != AUTO or last is None or last.filesystem in GROWING or room < _MIB:
+        return []
+    return [
+        f"{device.path} is larger than the disk of {index.image} by {room} bytes, which stay unused: partition {last.number}"
+        f" ({last.filesystem or 'unknown'}) cannot grow here. Grow it on the machine, or name another one in grow"
+    ]
 
 
 def _kept(index: Index, device: Device, table: Table, preserve: Sequence[str]) -> list[_Kept]:
@@ -164,12 +213,14 @@ def _kept(index: Index, device: Device, table: Table, preserve: Sequence[str]) -
             f"{device.path} has a table of kind {label}, and {index.image} one of kind {index.label}: nothing can be preserved"
         )
     old = open_table(label, device.read(0, LARGEST_HEAD), [], device.sector_size)
-    found = [_wanted(device, partitions, str(name)) for name in preserve]
+    # Under its number and its label it is still one.
+    found = {one["number"]: one for one in (_wanted(device, partitions, str(name)) for name in preserve)}
     result: list[_Kept] = []
-    for partition in found:
+    for partition in found.values():
         start, size = partition["start"] * device.sector_size, partition["size"] * device.sector_size
-        twin = [region for region in index.partitions if _same(region, partition, start)]
-        if partition["number"] > 4 and label == "dos":
+        taken = [item.number for item in result]
+        twin = [region for region in index.partitions if region.number not in taken and _same(label, region, partition, start)]
+        if _logical(label, partition["number"]):
             if not twin or (twin[0].start, twin[0].size) != (start, size):
                 raise ImagingError(
                     f"{partition['node']} is a logical partition that {index.image} has elsewhere: it cannot be kept"
@@ -183,7 +234,13 @@ def _kept(index: Index, device: Device, table: Table, preserve: Sequence[str]) -
     return result
 
 
-def _same(region: Region, partition: dict[str, Any], start: int) -> bool:
+def _logical(label: str, number: int) -> bool:
+    return label == "dos" and number > 4
+
+
+def _same(label: str, region: Region, partition: dict[str, Any], start: int) -> bool:
+    if _logical(label, region.number) != _logical(label, partition["number"]):
+        return False
     if region.uuid and partition.get("uuid"):
         if region.uuid.upper() == partition["uuid"].upper():
             return True
@@ -204,14 +261,19 @@ def _wanted(device: Device, partitions: list[dict[str, Any]], name: str) -> dict
     return found[0]
 
 
-def _refuse_overlap(index: Index, device: Device, places: list[Place], kept: list[_Kept]) -> None:
+def _refuse_overlap(index: Index, device: Device, layout: Layout, kept: list[_Kept], container: tuple[int, int]) -> None:
+    """Raise C(ImagingError) if anything that will be written is where something is kept."""
+    written = [(f"partition {place.region.number}", place.start, place.size) for place in layout.places]
+    written += [("partition table", start, len(data)) for start, data in [*layout.table, *layout.interim]]
     for item in kept:
-        for place in places:
-            if place.start < item.start + item.size and item.start < place.start + place.size:
+        # A logical partition is in the extended one.
+        taken = written if _logical(index.label, item.number) else [*written, ("extended partition", *container)]
+        for what, start, size in taken:
+            if start < item.start + item.size and item.start < start + size:
                 raise ImagingError(
                     f"partition {item.old} of {device.path} is to be preserved, at bytes {item.start} to"
-                    f" {item.start + item.size}, where {index.image} has its partition {place.region.number},"
-                    f" {place.start} to {place.start + place.size}: its layout does not leave room for it"
+                    f" {item.start + item.size}, where {index.image} has its {what}, {start} to {start + size}: its layout"
+                    " does not leave room for it"
                 )
 
 

@@ -75,7 +75,7 @@ def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], 
             warnings.append(f"{where} is captured whole, for it is {unfit}")
             extents = Extents([(0, size)])
         elif filesystem == "LVM2_member":
-            extents, notes = lvm.used(device.path, start, size)
+            extents, notes = lvm.used(device.path, start, size, where, accept)
             warnings += [f"{where}: {note}" for note in notes]
         else:
             extents = filesystems.used(loop, size, filesystem)

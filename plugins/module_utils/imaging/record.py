@@ -16,6 +16,7 @@ import json
 import struct
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Piece
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
@@ -34,11 +35,10 @@ class Record:
 
     def __init__(self, index: Index, layout: Layout) -> None:
         self._layout = layout
-        spans = [(place.region.number, place.start, place.size) for place in layout.places]
-        self._key = hashlib.sha256(index.encode() + json.dumps(spans).encode()).hexdigest()
         head = layout.table[0][1]
         free = len(head) >= _SMALLEST_GAP and not any(head[-SIZE:])
         self._at = len(head) - SIZE if free and any(place.resized for place in layout.places) else 0
+        self._key = _key(index, layout) if self._at else ""
 
     def fingerprint_on(self, device: Device, place: Place) -> str:
         """Return what the disk's note says of a partition, or nothing if it has none for this image and layout."""
@@ -63,12 +63,21 @@ class Record:
     def _read(self, device: Device) -> dict[str, str]:
         if not self._at:
             return {}
-        text = device.read(self._at, SIZE).rstrip(b"\0").decode("ascii", errors="replace")
         try:
+            text = device.read(self._at, SIZE).rstrip(b"\0").decode("ascii", errors="replace")
             value = json.loads(text[len(_MAGIC) :]) if text.startswith(_MAGIC) else {}
             return dict(value["partitions"]) if value.get("key") == self._key else {}
-        except (ValueError, TypeError, KeyError):
+        except (ReadError, ValueError, TypeError, KeyError):
             return {}
+
+
+def _key(index: Index, layout: Layout) -> str:
+    digest = hashlib.sha256()
+    for part in index.parts():
+        digest.update(part)
+    spans = [(place.region.number, place.start, place.size) for place in layout.places]
+    digest.update(json.dumps(spans).encode())
+    return digest.hexdigest()
 
 
 def fingerprint(device: Device, place: Place) -> str:

@@ -51,7 +51,8 @@ def contents(size: int, seed: str) -> bytes:
 @contextmanager
 def partition(disk: Path, number: int) -> Iterator[str]:
     """One partition of a disk file as a loop device."""
-    table = json.loads(sh("sfdisk", "--json", disk))["partitiontable"]["partitions"]
+    said = sh("sfdisk", "--json", disk)
+    table = json.loads(said[said.index(b"{") :])["partitiontable"]["partitions"]
     found = [item for item in table if item["node"] == f"{disk}{number}"][0]  # noqa: RUF015  next() ends a generator
     size = found["size"] * 512
     # A loop device keeps the sector size of its last user.
@@ -79,14 +80,17 @@ def mounted(device: str, folder: Path, kind: str = "auto", options: str = "rw") 
         if changed:
             sh("mcopy", "-n", "-i", device, *changed, "::")
         return
-    if options == "ro":
-        # Otherwise XFS writes even so.
-        sh("blockdev", "--setro", device)
-    sh("mount", "-t", kind, "-o", options, device, folder)
     try:
-        yield folder
+        if options == "ro":
+            # Otherwise XFS writes even so.
+            sh("blockdev", "--setro", device)
+        sh("mount", "-t", kind, "-o", options, device, folder)
+        try:
+            yield folder
+        finally:
+            sh("umount", folder)
     finally:
-        sh("umount", folder)
+        # A loop device keeps this for its next user.
         sh("blockdev", "--setrw", device)
 
 

@@ -19,7 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_ids
 
-from .conftest import MIB, ROOT, blank, contents, mounted, partition, sh
+from .conftest import MIB, ROOT, blank, contents, mounted, partition, sh, tree
 from .test_layouts import DATA, LINUX, make
 
 Store = tuple[PathStore, Captured]
@@ -76,6 +76,51 @@ class TestRefusals:
         refused(store, copy, "not unmounted cleanly")
         assert capture(store, str(copy), "lab", "1", accept=["dirty"]).index.image == "lab/1"
 
+    @pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+    def test_log_that_was_not_replayed(self, store: PathStore, tmp_path: Path, kind: str) -> None:
+        """What only the log has as allocated is free for partclone: the image would have zeros there."""
+        disk = make(tmp_path / "l.raw", 322, [(kind, "root", 320, LINUX)])
+        copy = tmp_path / "copy.raw"
+        with partition(disk, 1) as device, mounted(device, tmp_path / "mnt", kind) as folder:
+            for number in range(8):
+                (folder / f"new-{number}").write_bytes(contents(MIB, f"new{number}"))
+                sh("sync", folder / f"new-{number}")
+            wanted = tree(folder)
+            sh("sync", disk)
+            sh("cp", "--sparse=always", disk, copy)
+        refused(store, copy, f"({kind})", "not unmounted cleanly")
+        captured = capture(store, str(copy), "lab", "1", accept=["dirty"])
+        assert "captured whole, for it is dirty" in captured.warnings[0]
+        target = blank(tmp_path / "pc.raw", 322)
+        deploy(store, captured.index, str(target))
+        with partition(target, 1) as device, mounted(device, tmp_path / "mnt", kind) as folder:
+            assert tree(folder) == wanted
+        # The same filesystem, unmounted.
+        capture(store, str(disk), "lab", "2")
+
+    @pytest.mark.parametrize(
+        ("make_filesystem", "mark", "advice"),
+        [
+            (["mkfs.vfat", "-F", "32"], lambda data: clear_clean_bit(data), "fsck.fat -a"),
+            (["mkfs.exfat"], lambda data: data.__setitem__(106, 2), "fsck.exfat"),
+        ],
+        ids=["vfat", "exfat"],
+    )
+    def test_fat_that_windows_did_not_finish(
+        self, store: PathStore, tmp_path: Path, make_filesystem: list[str], mark: Callable[[bytearray], None], advice: str
+    ) -> None:
+        disk = make(tmp_path / "l.raw", 84, [("ext4", "x", 80, DATA)])
+        with partition(disk, 1) as device:
+            sh("wipefs", "--all", device)
+            sh(*make_filesystem, device)
+            capture(store, str(disk), "clean", "1")
+            data = bytearray(Path(device).read_bytes())
+            mark(data)
+            Path(device).write_bytes(data)
+        with pytest.raises(ReimageError, match=rf"partition 1 .*not unmounted cleanly.*chkdsk /f or {advice}"):
+            capture(store, str(disk), "lab", "1")
+        assert used(capture(store, str(disk), "lab", "1", accept=["dirty"]), 1) == 80 * MIB
+
     def test_disk_without_a_table(self, store: PathStore, tmp_path: Path) -> None:
         with pytest.raises(ReimageError, match="no partition table"):
             capture(store, str(blank(tmp_path / "empty.raw", 8)), "lab", "1")
@@ -85,6 +130,12 @@ class TestRefusals:
             file.truncate(43 * MIB)
         with pytest.raises(ReimageError, match="damaged, or the disk was cut short"):
             capture(store, str(windows), "lab", "1")
+
+
+def clear_clean_bit(data: bytearray) -> None:
+    """Do to a FAT32 what Windows does when it mounts it."""
+    table = int.from_bytes(data[14:16], "little") * 512
+    data[table + 7] &= ~0x08
 
 
 def bitlocker_header() -> bytes:
@@ -237,6 +288,20 @@ class TestLvm:
         image = tmp_path / "volume.ext4"
         image.write_bytes(volume)
         sh("e2fsck", "-fn", image)
+
+    def test_logical_volume_that_was_not_unmounted_is_refused(self, store: PathStore, tmp_path: Path) -> None:
+        disk = self.disk(tmp_path / "m.raw")
+        with partition(disk, 1) as device:
+            volume = tmp_path / "volume.ext4"
+            volume.write_bytes(sh("dd", f"if={device}", "bs=1M", "skip=1", "count=48", "status=none"))
+            sh("debugfs", "-w", "-R", "set_super_value state 0", volume)
+            with Path(device).open("r+b") as file:
+                file.seek(MIB)
+                file.write(volume.read_bytes())
+        refused(store, disk, "logical volume root (ext4) was not unmounted cleanly")
+        captured = capture(store, str(disk), "lab", "1", accept=["dirty"])
+        assert "logical volume root is captured whole, for it is dirty" in captured.warnings[0]
+        assert 48 * MIB <= used(captured, 1) < 60 * MIB
 
     def test_damaged_metadata_means_the_whole_with_a_warning(self, store: PathStore, tmp_path: Path) -> None:
         disk = self.disk(tmp_path / "m.raw")

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
+import os
 import shutil
 import threading
 from functools import partial
@@ -132,6 +134,74 @@ def test_deploy_over_http(server: str, captured: Store, target: Path) -> None:
     assert found == read_index(captured[0], "lab", "1")[1]
     deploy(store, index, str(target))
     assert not deploy(captured[0], index, str(target)).changed
+
+
+class BadSectors:
+    """A disk with places that cannot be read; those that C(mends) are good again when they were written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, disk: Path, places: list[int], *, mends: bool = True) -> None:
+        self.places = set(places)
+        device = disk.stat().st_ino
+        preadv, pread, pwrite = os.preadv, os.pread, os.pwrite
+
+        def refuse(file: int, offset: int, length: int) -> None:
+            if os.fstat(file).st_ino == device and any(offset <= place < offset + length for place in self.places):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def read_into(file: int, buffers: list[memoryview], offset: int) -> int:
+            refuse(file, offset, len(buffers[0]))
+            return preadv(file, buffers, offset)
+
+        def read(file: int, length: int, offset: int) -> bytes:
+            refuse(file, offset, length)
+            return pread(file, length, offset)
+
+        def write(file: int, data: memoryview, offset: int) -> int:
+            if mends and os.fstat(file).st_ino == device:
+                self.places -= {place for place in self.places if offset <= place < offset + len(data)}
+            return pwrite(file, data, offset)
+
+        monkeypatch.setattr(os, "preadv", read_into)
+        monkeypatch.setattr(os, "pread", read)
+        monkeypatch.setattr(os, "pwrite", write)
+
+
+class TestBadSectors:
+    TABLE, CONTENT = 512, 266240 * 512 + 1024
+
+    def test_those_of_the_target_are_written_again(self, captured: Store, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        store, index = captured[0], captured[1].index
+        deploy(store, index, str(target))
+        before = digest(target)
+        bad = BadSectors(monkeypatch, target, [self.TABLE, self.CONTENT])
+        found = deploy(store, index, str(target), dry_run=True)
+        assert (found.differing, found.table_differs) == ([(ROOT, 0, 266240 * 512)], True)
+        assert deploy(store, index, str(target)).chunks_changed == 1
+        assert not bad.places
+        assert digest(target) == before
+
+    def test_those_that_stay_bad_are_named(self, captured: Store, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        BadSectors(monkeypatch, target, [self.CONTENT], mends=False)
+        with pytest.raises(ReimageError, match=f"does not hold what was written to it: partition {ROOT}, chunk 0"):
+            deploy(captured[0], captured[1].index, str(target))
+
+    @pytest.mark.parametrize("place", [TABLE, CONTENT])
+    def test_those_of_the_master_are_named(
+        self, master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+    ) -> None:
+        BadSectors(monkeypatch, master, [place])
+        with pytest.raises(ReimageError, match=rf"disk {master}: reading at byte \d+ failed: Input/output error"):
+            capture(PathStore(tmp_path), str(master), "lab", "1")
+        assert not (tmp_path / "images").exists()
+
+
+def test_disk_that_answers_in_small_pieces_is_read_whole(master: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = master.read_bytes()[:10_000]
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, length, offset: pread(file, min(length, 999), offset))
+    with Device(str(master)) as device:
+        assert device.read(0, 10_000) == wanted
+        assert len(device.read(device.size - 10, 100)) == 10
 
 
 class TestRefusals:

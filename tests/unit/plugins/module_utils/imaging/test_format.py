@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import struct
+import tracemalloc
 import zlib
+from dataclasses import asdict
 
 import blake3
 import pytest
@@ -149,3 +153,34 @@ def test_frame_that_holds_too_much_or_is_damaged_is_refused() -> None:
     assert codec.decompress(codec.compress(b"a" * 100), 100) == b"a" * 100
     with pytest.raises(DamagedError):
         codec.decompress(b"nothing of zstd", 100)
+
+
+def description(extents: int) -> index.Index:
+    used = Extents([(number * 8192, 4096) for number in range(extents)])
+    region = index.Region(1, MIB, extents * 8192, "83", "", "Wurzel", "ext4", "root", used, caibx_sha256="00")
+    return index.Index(
+        "lab", "1", "now", "für alle", 1 << 40, 512, "dos", b"head", [(512, bytes(512))], [region], provenance={"a": [1]}
+    )
+
+
+def test_description_has_the_same_bytes_as_ever() -> None:
+    """An image's digest is of them."""
+    one = description(2)
+    value = {"format": 1, **asdict(one), "head": base64.b64encode(zlib.compress(b"head")).decode()}
+    value["links"] = [[512, base64.b64encode(bytes(512)).decode()]]
+    value["partitions"][0]["extents"] = [[0, 4096], [8192, 4096]]
+    assert one.encode() == json.dumps(value, indent=1).encode() + b"\n"
+    assert b"".join(one.parts()) == one.encode()
+    assert index.decode(one.encode(), "x").encode() == one.encode()
+
+
+def test_description_of_many_extents_is_hashed_in_little_memory() -> None:
+    one = description(100_000)
+    tracemalloc.start()
+    try:
+        assert sum(map(len, one.parts())) > 3 * MIB
+        assert tracemalloc.get_traced_memory()[1] < MIB
+        one.encode()
+        assert tracemalloc.get_traced_memory()[1] < 12 * MIB
+    finally:
+        tracemalloc.stop()
