@@ -58,8 +58,8 @@ class Meter:
             self._told = now
             rate = self._done / max(now - self._began, 0.001)
             eta = (self._total - self._done) / rate if rate else 0.0
-            progress = Progress(self._stage, self._title, self._done, self._total, round(rate), round(eta, 1))
-        self._callback(progress)
+            # Told while nobody else counts, so that what is told last is the end.
+            self._callback(Progress(self._stage, self._title, self._done, self._total, round(rate), round(eta, 1)))
 
 
 def file_writer(path: str) -> Callback | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 from typing import Callable, Iterator
@@ -167,6 +168,89 @@ def test_swap_is_recreated_with_its_uuid_and_label_from_its_header_alone(store: 
     assert b"LABEL=sleepy" in said[0]
 
 
+def put_file(device: str, program: str, data: bytes, folder: Path) -> None:
+    """Put a file into a filesystem, by what can do that without its kernel module where there is none."""
+    if program == "mkfs.exfat":
+        put_exfat_file(device, data)
+        return
+    if program == "mkfs.vfat":
+        (folder / "file").write_bytes(data)
+        sh("mcopy", "-i", device, folder / "file", "::")
+        return
+    with mounted(device, folder / "mnt", program[5:]) as mount:
+        (mount / "file").write_bytes(data)
+
+
+def get_file(device: str, program: str, folder: Path) -> bytes:
+    if program == "mkfs.exfat":
+        at, length = exfat_file(device)
+        with Path(device).open("rb") as file:
+            file.seek(at)
+            return file.read(length)
+    if program == "mkfs.vfat":
+        return sh("mcopy", "-i", device, "::file", "-")
+    with mounted(device, folder / "mnt", program[5:], "ro") as mount:
+        return (mount / "file").read_bytes()
+
+
+class Exfat:
+    """As much of exFAT as one file in the root folder takes; nothing here can write exFAT, fsck.exfat then looks at it."""
+
+    def __init__(self, device: str) -> None:
+        with Path(device).open("rb") as file:
+            boot = file.read(512)
+        heap, _count, self.root = struct.unpack_from("<III", boot, 88)
+        self.cluster = 512 << boot[109]
+        self._heap = heap * 512
+
+    def at(self, cluster: int) -> int:
+        """Return where a cluster is, in bytes."""
+        return self._heap + (cluster - 2) * self.cluster
+
+
+def put_exfat_file(device: str, data: bytes) -> None:
+    exfat = Exfat(device)
+    first, count = 1000, -(-len(data) // exfat.cluster)
+    assert not first % 8
+    name = "file".encode("utf-16-le")
+    hashed = 0
+    for byte in "FILE".encode("utf-16-le"):
+        hashed = ((hashed >> 1) | (hashed & 1) << 15) + byte & 0xFFFF
+    stream = struct.pack("<BBxBHxxQxxxxIQ", 0xC0, 3, 4, hashed, len(data), first, len(data))
+    entries = bytearray(struct.pack("<BBHH", 0x85, 2, 0, 0x20).ljust(32, b"\0") + stream + (b"\xc1\0" + name).ljust(32, b"\0"))
+    total = 0
+    for number, byte in enumerate(entries):
+        if number not in (2, 3):
+            total = ((total >> 1) | (total & 1) << 15) + byte & 0xFFFF
+    entries[2:4] = total.to_bytes(2, "little")
+    with Path(device).open("r+b") as file:
+        file.seek(exfat.at(exfat.root))
+        root = file.read(exfat.cluster)
+        free = next(at for at in range(0, len(root), 32) if root[at] == 0)
+        bitmap = next(struct.unpack_from("<I", root, at + 20)[0] for at in range(0, len(root), 32) if root[at] == 0x81)
+        file.seek(exfat.at(exfat.root) + free)
+        file.write(entries)
+        file.seek(exfat.at(bitmap) + (first - 2) // 8)
+        marks = (int.from_bytes(file.read(count // 8 + 2), "little") | ((1 << count) - 1) << (first - 2) % 8).to_bytes(
+            count // 8 + 2, "little"
+        )
+        file.seek(exfat.at(bitmap) + (first - 2) // 8)
+        file.write(marks)
+        file.seek(exfat.at(first))
+        file.write(data)
+
+
+def exfat_file(device: str) -> tuple[int, int]:
+    """Return where the file is, and its length."""
+    exfat = Exfat(device)
+    with Path(device).open("rb") as file:
+        file.seek(exfat.at(exfat.root))
+        root = file.read(exfat.cluster)
+    stream = next(at for at in range(0, len(root), 32) if root[at] == 0xC0)
+    first, length = struct.unpack_from("<IQ", root, stream + 20)
+    return exfat.at(first), length
+
+
 @pytest.mark.parametrize(
     ("make_filesystem", "check"),
     [
@@ -185,18 +269,15 @@ def test_every_kind_of_filesystem_arrives_whole_and_small(
     with partition(disk, 1) as device:
         Path(device).write_bytes(os.urandom(80 * MIB))
         sh(*make_filesystem, device)
-        if "vfat" in make_filesystem[0]:
-            (tmp_path / "file").write_bytes(contents(3 * MIB, "fat"))
-            sh("mcopy", "-i", device, tmp_path / "file", "::")
+        put_file(device, make_filesystem[0], contents(3 * MIB, "a file"), tmp_path)
+        sh(*check, device)
     captured = capture(store, str(disk), "lab", "1")
     assert used(captured, 1) < 20 * MIB
     target = blank(tmp_path / "pc.raw", 84)
     deploy(store, captured.index, str(target))
     with partition(target, 1) as device:
         sh(*check, device)
-        if "vfat" in make_filesystem[0]:
-            sh("mcopy", "-i", device, "::file", tmp_path / "back")
-            sh("cmp", tmp_path / "file", tmp_path / "back")
+        assert get_file(device, make_filesystem[0], tmp_path) == contents(3 * MIB, "a file")
 
 
 def test_partitions_that_nobody_knows_are_taken_whole(store: PathStore, tmp_path: Path) -> None:
@@ -337,12 +418,20 @@ class TestSectors:
         assert deploy(store, captured.index, disk_4k).changed
         assert hashlib.sha256(Path(disk_4k).read_bytes()).hexdigest() == before
 
-    def test_512_and_4k_are_not_mixed(self, store: PathStore, disk_4k: str, tmp_path: Path) -> None:
+    def test_4k_does_not_go_to_512(self, store: PathStore, disk_4k: str, tmp_path: Path) -> None:
         captured = capture(store, disk_4k, "lab", "1")
         other = blank(tmp_path / "512.raw", 100)
         with pytest.raises(ReimageError, match=r"sectors of 4096 bytes, and .* has 512"):
             deploy(store, captured.index, str(other))
         assert not any(other.read_bytes())
+
+    def test_512_does_not_go_to_4k(self, store: PathStore, disk_4k: str, tmp_path: Path) -> None:
+        master = make(tmp_path / "m.raw", 44, [("ext4", "root", 40, LINUX)])
+        captured = capture(store, str(master), "lab", "1")
+        before = hashlib.sha256(Path(disk_4k).read_bytes()).hexdigest()
+        with pytest.raises(ReimageError, match=r"sectors of 512 bytes, and .* has 4096"):
+            deploy(store, captured.index, disk_4k)
+        assert hashlib.sha256(Path(disk_4k).read_bytes()).hexdigest() == before
 
 
 class TestMirrors:

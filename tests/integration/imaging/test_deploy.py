@@ -13,6 +13,7 @@ import os
 import shutil
 import threading
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Iterator
 
@@ -22,6 +23,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Progress
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_index
 
 from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, blank, mounted, partition, sh, tree
@@ -80,6 +82,36 @@ def test_only_what_differs_is_fetched_and_free_space_is_left_alone(captured: Sto
     assert 0 < again.bytes_fetched < full.bytes_fetched / 3
     with partition(target, ROOT) as device:
         sh("e2fsck", "-fn", device)
+
+
+def test_free_space_is_neither_compared_nor_written(captured: Store, target: Path) -> None:
+    store, index = captured[0], captured[1].index
+    target.write_bytes(b"\xa5" * target.stat().st_size)
+    deploy(store, index, str(target))
+    data = target.read_bytes()
+    free = [(one.start + offset, length) for one in index.partitions for offset, length in one.extents.free(one.size)]
+    assert sum(length for _offset, length in free) > 100 * MIB
+    for offset, length in free:
+        assert data[offset : offset + length] == b"\xa5" * length
+    with target.open("r+b") as file:
+        for offset, length in free:
+            file.seek(offset)
+            file.write(b"\x5a" * length)
+    before = digest(target)
+    assert not deploy(store, index, str(target)).changed
+    assert digest(target) == before
+
+
+def test_progress_is_told_to_the_end_of_each_stage(captured: Store, target: Path) -> None:
+    told: list[Progress] = []
+    deploy(captured[0], captured[1].index, str(target), callback=told.append)
+    stages = [stage for stage, _same in groupby(one.stage for one in told)]
+    assert stages == ["starting", "writing", "verifying"]
+    for stage in stages:
+        last = [one for one in told if one.stage == stage][-1]
+        assert (last.done, last.eta) == (last.total, 0)
+    assert last.total > 0
+    assert all(one.title == "lab/1" and 0 <= one.done <= one.total and one.rate >= 0 and one.eta >= 0 for one in told)
 
 
 def test_dry_run_names_what_differs_and_writes_nothing(captured: Store, target: Path) -> None:

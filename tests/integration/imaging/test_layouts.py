@@ -243,6 +243,32 @@ def test_filesystem_shrinks_on_the_target_if_the_disk_is_smaller(tmp_path: Path,
     assert (again.changed, again.bytes_fetched, again.bytes_written) == (False, 0, 0)
 
 
+def test_partition_behind_the_one_that_shrinks_moves_to_the_end_with_its_identity(tmp_path: Path, take: Take) -> None:
+    parts: list[Part] = [("ntfs", "Windows", 160, DATA), ("ntfs", "WinRE", 16, RECOVERY)]
+    master = make(tmp_path / "m.raw", 180, parts)
+    store, index = take(master)
+    smaller = blank(tmp_path / "smaller.raw", 120)
+    assert deploy(store, index, str(smaller)).resized == [1]
+    assert sizes(smaller) == [160 - 58, 16]
+    assert [(item["uuid"], item["type"]) for item in table(smaller)] == [(item["uuid"], item["type"]) for item in table(master)]
+    assert b"No problems found" in sh("sgdisk", "--verify", smaller)
+    for number in (1, 2):
+        check(smaller, number, "ntfs")
+        assert files(smaller, number, "ntfs") == files(master, number, "ntfs")
+    assert not deploy(store, index, str(smaller)).changed
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_filesystem_that_cannot_shrink_is_refused_on_a_smaller_disk_with_both_sizes(
+    tmp_path: Path, take: Take, kind: str
+) -> None:
+    store, index = take(make(tmp_path / "m.raw", 322, [(kind, "root", 320, LINUX)]))
+    smaller = blank(tmp_path / "smaller.raw", 321)
+    with pytest.raises(ReimageError, match=rf"too small: m/1 needs {321 * MIB + 33 * 512} bytes, and it has {321 * MIB}"):
+        deploy(store, index, str(smaller))
+    assert not any(smaller.read_bytes())
+
+
 def test_too_small_a_disk_is_refused_with_both_sizes_before_anything_is_written(tmp_path: Path, take: Take) -> None:
     store, index = take(make(tmp_path / "m.raw", 212, [("ext4", "root", 200, LINUX)]))
     small = blank(tmp_path / "small.raw", 16)

@@ -30,9 +30,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import P
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from .conftest import MIB, ROOT, WINDOWS, mounted, partition, sh
+from .test_layouts import LINUX, check, files, make, sizes
 
 COLLECTIONS = Path(__file__).resolve().parents[3] / "var/collections"
-DEPLOYS, CAPTURES = 24, 8
+DEPLOYS, CAPTURES, GROWS = 24, 8, 8
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -43,7 +44,9 @@ where = store.PathStore(Path(root))
 if action == "capture":
     capture.capture(where, disk, "lab", version)
 else:
-    deploy.deploy(where, store.read_index(where, "lab", version)[0], disk)
+    deploy.deploy(
+        where, store.read_index(where, "lab", version)[0], disk, callback=lambda progress: print(progress.stage, flush=True)
+    )
 """
 
 Store = tuple[PathStore, Captured]
@@ -53,7 +56,9 @@ def start(action: str, store: PathStore, disk: Path, version: str) -> subprocess
     """Start work, and return when all is loaded and it begins."""
     arguments = [sys.executable, "-c", PROGRAM, action, str(store.root), str(disk), version]
     environment = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
+    )
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
     return process
@@ -72,10 +77,17 @@ def cut(action: str, store: PathStore, disk: Path, version: str, after: float) -
     try:
         process.wait(after)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill(process, disk)
         return True
     return False
+
+
+def kill(process: subprocess.Popen[bytes], disk: Path) -> None:
+    """Kill the work and what it runs, and remove what no power cut would leave."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for loop in sh("losetup", "--noheadings", "--list", "--output", "NAME", "--associated", disk).decode().split():
+        sh("losetup", "--detach", loop)
 
 
 def digest(disk: Path) -> str:
@@ -183,6 +195,42 @@ def test_writes_that_no_sync_made_safe_may_be_lost(
     assert blank_ones > 5
 
 
+@pytest.mark.parametrize("label", ["gpt", "dos"])
+def test_disk_whose_partition_grows_is_not_bootable_before_it_has_grown(tmp_path: Path, label: str) -> None:
+    chance = random.Random(7)
+    kind = LINUX if label == "gpt" else "83"
+    master = make(tmp_path / "m.raw", 132, [("ext4", "boot", 20, kind), ("ext4", "root", 110, kind)], label)
+    store = PathStore(tmp_path / "store")
+    store.root.mkdir()
+    index = capture(store, str(master), "lab", "1").index
+    old = make(tmp_path / "old.raw", 200, [("ext4", "old", 190, kind)], label)
+    target = tmp_path / "pc.raw"
+    seen = {"old": 0, "not bootable": 0, "new": 0}
+    for number in range(GROWS):
+        fresh(old, target)
+        process = start("deploy", store, target, "1")
+        assert process.stdout
+        # Half of the cuts come while it grows.
+        while number % 2 and b"resizing" not in process.stdout.readline():
+            assert process.poll() is None
+        time.sleep(chance.uniform(0, 0.25))
+        kill(process, target)
+        if digest(target) == digest(old):
+            seen["old"] += 1
+        elif any(target.read_bytes()[:512]):
+            seen["new"] += 1
+            assert not deploy(store, index, str(target), dry_run=True).changed
+        else:
+            seen["not bootable"] += 1
+        deploy(store, index, str(target))
+        assert sizes(target) == [20, 178]
+        for partition_number in (1, 2):
+            check(target, partition_number, "ext4")
+            assert files(target, partition_number, "ext4") == files(master, partition_number, "ext4")
+        assert not deploy(store, index, str(target), dry_run=True).changed
+    assert seen["not bootable"] >= GROWS // 4
+
+
 def test_nothing_half_is_published_and_a_second_capture_finds_what_the_first_stored(
     captured: Store, master: Path, tmp_path: Path
 ) -> None:
@@ -195,8 +243,7 @@ def test_nothing_half_is_published_and_a_second_capture_finds_what_the_first_sto
         wanted = chance.randrange(1, total)
         while process.poll() is None and stored(store) < wanted:
             time.sleep(0.001)
-        process.kill()
-        process.wait()
+        kill(process, master)
         found = stored(store)
         if store.versions("lab"):
             assert found == total
