@@ -105,18 +105,6 @@ def check(disk: Path, number: int, kind: str) -> bytes:
         return sh(*commands[kind], device)
 
 
-def power_cut(write: Callable[..., None], after: int) -> Callable[..., None]:
-    """Write as usual a few times, and then nothing any more."""
-    left = iter(range(after))
-
-    def cut(self: Device, offset: int, data: bytes) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        write(self, offset, data)
-
-    return cut
-
-
 Take = Callable[[Path], tuple[PathStore, Index]]
 
 
