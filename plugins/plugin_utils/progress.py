@@ -22,6 +22,7 @@ from ansible.utils.display import Display
 
 INTERVAL = 2.0
 SILENCE = 90.0  # seconds: a switch may start anew
+GONE = "gone"
 MIB = 1 << 20
 display = Display()
 
@@ -48,12 +49,13 @@ class ProgressAction(ActionBase):
             job = self._earlier_job(note, machine)
             if job and job["task"] != wanted:
                 return {"failed": True, "msg": "an earlier run is still at work on it, with other options: wait for it"}
-            if not job:
+            result = self._watch(job, progress, machine, timeout, task_vars, known=True) if job else {}
+            if not result:  # nothing is at work, or whoever began it was still there and took the result: see what there is to do
                 job = self._start(arguments, timeout, task_vars)
                 if job.get("failed") or "ansible_job_id" not in job:
                     return job
                 self._write(note, {**job, "task": wanted})
-            result = self._watch(job, progress, machine, timeout, task_vars)
+                result = self._watch(job, progress, machine, timeout, task_vars)
             self._status(job, task_vars, "cleanup")
             self._shell(f"rm -f {self._quote(note)}")
             return result
@@ -86,9 +88,17 @@ class ProgressAction(ActionBase):
         return job
 
     def _watch(
-        self, job: dict[str, Any], progress_file: str, machine: str, timeout: int, task_vars: dict[str, Any]
+        self,
+        job: dict[str, Any],
+        progress_file: str,
+        machine: str,
+        timeout: int,
+        task_vars: dict[str, Any],
+        *,
+        known: bool = False,
     ) -> dict[str, Any]:
-        look = f"cat {self._quote(progress_file)} 2>/dev/null; echo; cat {self._quote(job['results_file'])}"
+        """Show how far a job is, and return its result, or nothing if a I(known) job's result is gone."""
+        look = f"cat {self._quote(progress_file)} 2>/dev/null; echo; cat {self._quote(job['results_file'])} || echo {GONE}"
         heard = time.monotonic()
         deadline = heard + timeout + 60
         shown = ("", -1)
@@ -100,6 +110,8 @@ class ProgressAction(ActionBase):
                 if time.monotonic() - heard > SILENCE:
                     raise
                 state = progress = ""
+            if known and state.strip() == GONE:
+                return {}
             if finished(state):
                 result = self._status(job, task_vars, "status")
                 return {

@@ -17,6 +17,7 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.lab.qmp import Monitor
 
+from ..integration.module import kill_controller
 from .conftest import PLAY_TIMEOUT, ROOT, Play, attached, command, fields, largest_partition, records, switch
 
 PCS = ["pc-01", "pc-02", "pc-03"]
@@ -180,8 +181,7 @@ def test_second_run_goes_on_where_controller_and_power_failed_the_first(play: Pl
             limits = {"bps_wr": 4_000_000, **dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)}
             monitor.command("block_set_io_throttle", device="disk", **limits)
         wait_until(lambda: is_writing("pc-01"), 120, "pc-01 to write its disk")
-        os.killpg(first.pid, signal.SIGKILL)
-        first.wait()
+        kill_controller(first)
         second = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         watching = "pc-01: an earlier run is still at work on it"
         wait_until(lambda: watching in (tmp_path / "log").read_text(), 120, "the second run to watch the first one's work")

@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +25,12 @@ def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
     said, _arrow, text = done.stdout.rpartition(" => ")
     result: dict[str, Any] = json.loads(text)
     return {**result, "said": said, "failed": done.returncode != 0}
+
+
+def kill_controller(process: subprocess.Popen[Any]) -> None:
+    """Kill Ansible, which was started in a session of its own, with its workers, which have made sessions of theirs."""
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False)
+    for pid in (process.pid, *map(int, listed.stdout.split())):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()

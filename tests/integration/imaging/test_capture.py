@@ -47,6 +47,12 @@ def refused(store: PathStore, disk: Path, *words: str) -> None:
     assert not (store.root / "images").exists()
 
 
+def clear_clean_bit(data: bytearray) -> None:
+    """Do to a FAT32 what Windows does when it mounts it."""
+    table = int.from_bytes(data[14:16], "little") * 512
+    data[table + 7] &= ~0x08
+
+
 class TestRefusals:
     def test_hibernated_windows(self, store: PathStore, windows: Path, tmp_path: Path) -> None:
         with partition(windows, 1) as device, mounted(device, tmp_path / "mnt", "ntfs-3g") as folder:
@@ -102,7 +108,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("make_filesystem", "mark", "advice"),
         [
-            (["mkfs.vfat", "-F", "32"], lambda data: clear_clean_bit(data), "fsck.fat -a"),
+            (["mkfs.vfat", "-F", "32"], clear_clean_bit, "fsck.fat -a"),
             (["mkfs.exfat"], lambda data: data.__setitem__(106, 2), "fsck.exfat"),
         ],
         ids=["vfat", "exfat"],
@@ -131,12 +137,6 @@ class TestRefusals:
             file.truncate(43 * MIB)
         with pytest.raises(ReimageError, match="damaged, or the disk was cut short"):
             capture(store, str(windows), "lab", "1")
-
-
-def clear_clean_bit(data: bytearray) -> None:
-    """Do to a FAT32 what Windows does when it mounts it."""
-    table = int.from_bytes(data[14:16], "little") * 512
-    data[table + 7] &= ~0x08
 
 
 def bitlocker_header() -> bytes:

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import threading
 import time
@@ -23,7 +21,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
 
 from ..module import ROOT as COLLECTION
-from ..module import run
+from ..module import kill_controller, run
 from .conftest import ROOT, WINDOWS, mounted, partition, sh
 
 Store = tuple[PathStore, Captured]
@@ -106,8 +104,7 @@ class TestSecondRun:
         words = ["ansible", "localhost", "-m", "reimage.lab.image_deploy", "-a", json.dumps(options)]
         controller = subprocess.Popen(words, cwd=COLLECTION, stdout=subprocess.DEVNULL, start_new_session=True)
         wait_until(lambda: progress.exists() and '"writing"' in progress.read_text(), 60, "the deploy to write")
-        os.killpg(controller.pid, signal.SIGKILL)
-        controller.wait()
+        kill_controller(controller)
         yield options
         server.shutdown()
         server.server_close()

@@ -185,8 +185,9 @@ class TestVerify:
         flip(path)
         with pytest.raises(ReimageError, match=f"{path}: .*To mend the store, delete that file"):
             deploy(store, captured[1].index, str(target))
-        (named,) = verify_store(store).damaged.values()
-        assert f"{path}: " in named
+        damaged = list(verify_store(store).damaged.values())
+        assert len(damaged) == 1
+        assert f"{path}: " in damaged[0]
         path.unlink()
         assert capture(store, str(master), "lab", "2").chunks_new == 1
         assert not verify_store(store).hurt

@@ -25,11 +25,15 @@ def deploy(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now)
     monkeypatch.setattr(progress.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
 
-    def run(*answers: str | None) -> dict[str, Any]:
+    def run(*answers: str | None, note: str = "") -> dict[str, Any]:
         left = list(answers)
 
         def shell(command: str) -> dict[str, str]:
-            if "results" not in command and "async" not in command:
+            if command.startswith("cat /run/reimage/job.json"):
+                return {"stdout": note}
+            if command.startswith("grep"):
+                return {"stdout": "/proc/7/cmdline"}
+            if JOB["results_file"] not in command or "echo {" in command:
                 return {"stdout": ""}
             answer = left.pop(0) if len(left) > 1 else left[0]
             if answer is None:
@@ -51,6 +55,12 @@ def test_machine_that_stops_answering_has_failed_so_that_a_rescue_can_record_it(
     result = deploy("\n" + json.dumps(JOB), None)
     assert result["failed"]
     assert result["msg"] == "it stopped answering: no route to host"
+
+
+def test_job_whose_result_was_taken_by_another_run_is_done_again(deploy: Any) -> None:
+    noted = json.dumps({**JOB, "task": json.dumps(["reimage.lab.image_deploy", {"name": "lab"}])})
+    result = deploy("\n" + json.dumps(JOB), "\n" + progress.GONE, "\n" + json.dumps(RESULT), note=noted)
+    assert result == {"changed": True, "image": "lab/1"}
 
 
 def test_machine_that_answers_again_in_time_goes_on(deploy: Any) -> None:
