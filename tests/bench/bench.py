@@ -36,7 +36,7 @@ ONE_CORE = ("taskset", "-c", "0")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=3072, help="MiB that the master uses")
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each, in turn; medians are reported")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each, in turn; medians are reported")
     parser.add_argument("--scaling", type=int, nargs="*", default=[1024, 2048, 4096], help="other sizes, in MiB")
     parser.add_argument("--document", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
