@@ -45,7 +45,9 @@ def write(result: dict[str, Any], docs: Path) -> None:
 def page(result: dict[str, Any]) -> str:
     """Return the text."""
     machine, used, stored = result["machine"], result["used"] / MIB, result["stored"]
-    promised = "\n".join(f"| {name} | {got:.1f} × | {wanted} × |" for name, got, wanted in ratios(result))
+    promised = "\n".join(
+        f"| {name} | {got:.1f} × | {wanted} ×{'' if got >= wanted else ', **not met**'} |" for name, got, wanted in ratios(result)
+    )
     rows = "\n".join(
         f"| {name} | {value:.2f} | {result['spread'][name][0]:.2f} to {result['spread'][name][1]:.2f} | {used / value:.0f} |"
         for name, value in result["seconds"].items()
