@@ -56,8 +56,7 @@ class ProgressAction(ActionBase):
                     return job
                 self._write(note, {**job, "task": wanted})
                 result = self._watch(job, progress, machine, timeout, task_vars)
-            self._status(job, task_vars, "cleanup")
-            self._shell(f"rm -f {self._quote(note)}")
+            self._shell(f"rm -f {self._quote(note)} {self._quote(job['results_file'])}")
             return result
         except AnsibleConnectionFailure as error:
             # A failure, for Ansible runs no rescue for an unreachable machine.
@@ -113,7 +112,7 @@ class ProgressAction(ActionBase):
             if known and state.strip() == GONE:
                 return {}
             if finished(state):
-                result = self._status(job, task_vars, "status")
+                result = self._status(job, task_vars)
                 return {
                     key: value
                     for key, value in result.items()
@@ -138,9 +137,9 @@ class ProgressAction(ActionBase):
         quoted: str = self._connection._shell.quote(text)
         return quoted
 
-    def _status(self, job: dict[str, Any], task_vars: dict[str, Any], mode: str) -> dict[str, Any]:
+    def _status(self, job: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")
-        arguments = {"jid": job["ansible_job_id"], "mode": mode, "_async_dir": folder}
+        arguments = {"jid": job["ansible_job_id"], "mode": "status", "_async_dir": folder}
         return self._module("ansible.legacy.async_status", arguments, task_vars)
 
     def _module(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
