@@ -11,7 +11,9 @@ import os
 import re
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
@@ -166,6 +168,14 @@ def is_writing(name: str) -> bool:
     return records()[name]["state"] == "writing" and any('"stage": "writing"' in text for text in told)
 
 
+def start(arguments: list[str], log: IO[str]) -> subprocess.Popen[bytes]:
+    """Start Ansible in a session of its own; what it says is in the log at once."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        arguments, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+
+
 def test_second_run_goes_on_where_controller_and_power_failed_the_first(play: Play, tmp_path: Path) -> None:
     """The controller is killed while the disk is written; a second run watches on; the plug is pulled; a third one ends it."""
     switch("pc-01", "stopped")
@@ -175,16 +185,16 @@ def test_second_run_goes_on_where_controller_and_power_failed_the_first(play: Pl
     os.truncate(disk, size)
     arguments = command("reimage-lab.yml", "target=pc-01", "reimage_force=true")
     with (tmp_path / "log").open("w") as log:
-        first = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        first = start(arguments, log)
         wait_until(lambda: records()["pc-01"]["state"] == "booted", 300, "pc-01 to check in")
         with Monitor(ROOT / "var/lab/pcs/pc-01.qmp") as monitor:  # so that there is time for all of this
-            limits = {"bps_wr": 4_000_000, **dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)}
+            limits = {"bps_wr": 2_000_000, **dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)}
             monitor.command("block_set_io_throttle", device="disk", **limits)
         wait_until(lambda: is_writing("pc-01"), 120, "pc-01 to write its disk")
         kill_controller(first)
-        second = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        second = start(arguments, log)
         watching = "pc-01: an earlier run is still at work on it"
-        wait_until(lambda: watching in (tmp_path / "log").read_text(), 120, "the second run to watch the first one's work")
+        wait_until(lambda: watching in (tmp_path / "log").read_text(), 240, "the second run to watch the first one's work")
         switch("pc-01", "stopped")
         assert second.wait(PLAY_TIMEOUT) != 0
     assert records()["pc-01"]["state"] == "failed"
@@ -201,7 +211,8 @@ def test_pc_that_hangs_can_be_switched_off(demo: str) -> None:
     pid = int((ROOT / "var/lab/pcs/pc-03.pid").read_text())
     os.kill(pid, signal.SIGSTOP)
     switch("pc-03", "stopped")
-    assert not Path(f"/proc/{pid}").exists()
+    with suppress(FileNotFoundError):  # it may have to be waited for by whoever adopted it
+        assert not Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def test_machine_that_never_checks_in_is_named_with_what_was_awaited(play: Play, tmp_path: Path) -> None:
