@@ -114,6 +114,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import refuse_in_use
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import RAW
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import (
     IMPORT_FORMATS,
     check_source,
@@ -132,6 +134,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "format": options["format"], "chunks_new": 0, **facts(read_index(store, name, version)[0])}
     store.refuse_version(name, version)
     kind = check_source(source, options["format"])
+    if kind == RAW:
+        refuse_in_use(str(source.resolve()))
     if module.check_mode:
         return {"changed": True, "image": f"{name}/{version}", "format": kind}
     captured = import_image(

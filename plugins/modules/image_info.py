@@ -70,7 +70,7 @@ images:
       description: Size of the master's disk, in bytes.
       type: int
     disk_size_min:
-      description: Size that a disk must have at least, in bytes.
+      description: Size that a disk must have at least, in bytes, without shrinking a partition.
       type: int
     bytes_used:
       description: Bytes that a deploy writes to an empty disk.

@@ -28,7 +28,7 @@ options:
     type: str
     default: ""
   version:
-    description: Version of the image; with O(disk) the default is V(latest), without it all versions.
+    description: Version of the image; with O(disk) or O(digest) the default is V(latest), without them all versions.
     type: str
     default: ""
   digest:
@@ -125,6 +125,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_store, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
@@ -136,8 +137,11 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     callback = file_writer(options["progress_file"])
     store = open_store(options["store"])
+    if not options["name"] and (options["version"] or options["digest"]):
+        raise ImagingError("version and digest are of one image: say its name too")
     if options["disk"] is None:
-        report = verify_store(store, options["name"], options["version"], callback)
+        version = options["version"] or ("latest" if options["digest"] else "")
+        report = verify_store(store, options["name"], version, options["digest"], callback)
         return {
             "changed": False,
             "intact": not report.hurt,

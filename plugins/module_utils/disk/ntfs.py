@@ -9,15 +9,16 @@ from __future__ import annotations
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 
 HIBERNATED, DIRTY = "hibernated", "dirty"
-_PROBE_SAYS_HIBERNATED = 14
+_PROBE_SAYS_HIBERNATED, _PROBE_SAYS_UNCLEAN = 14, 15
 
 
 def states(device: str) -> list[str]:
     """Return what stands in the way of capturing it or writing to it: C(HIBERNATED), C(DIRTY), both, or nothing."""
     found = []
-    if run(["ntfs-3g.probe", "--readwrite", device], accept=range(256)).returncode == _PROBE_SAYS_HIBERNATED:
+    probed = run(["ntfs-3g.probe", "--readwrite", device], accept=range(256)).returncode
+    if probed == _PROBE_SAYS_HIBERNATED:
         found.append(HIBERNATED)
-    # The probe accepts a volume that waits for chkdsk; ntfsinfo does not.
-    if run(["ntfsinfo", "-m", device], accept=(0, 1)).returncode:
+    # The probe accepts a volume that waits for chkdsk; ntfsinfo does not, but accepts one with an old journal to be replayed.
+    if run(["ntfsinfo", "-m", device], accept=(0, 1)).returncode or probed == _PROBE_SAYS_UNCLEAN:
         found.append(DIRTY)
     return found

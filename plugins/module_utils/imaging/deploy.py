@@ -18,7 +18,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import (
     HAS_BLAKE3,
@@ -170,6 +170,8 @@ class _Deploy:
     def _compare(self, chunk: Chunk) -> None:
         used = sum(count for _offset, count in chunk.used())
         if not used:
+            if chunk.target.ids[chunk.number] != chunk.free_id:
+                raise self._damaged_index(chunk)
             return
         if not chunk.is_held(*chunk.where(self._device)):
             if self._dry_run:
@@ -188,6 +190,8 @@ class _Deploy:
         target = chunk.target
         identifier = target.ids[chunk.number]
         data = memoryview(self._fetcher.get(identifier, chunk.length, target.digest, target.hashes[chunk.number]))
+        if not chunk.is_free_empty(data):
+            raise self._damaged_index(chunk)
         self._invalidate()
         device, base = chunk.where(self._device)
         count = 0
@@ -199,6 +203,12 @@ class _Deploy:
             self.result.changed = True
             self.result.chunks_changed += 1
             self.result.bytes_written += count
+
+    def _damaged_index(self, chunk: Chunk) -> DamagedError:
+        return DamagedError(
+            f"the index of {self._index.image} is damaged: bytes are said to be free which chunk {chunk.number} of partition"
+            f" {chunk.target.region.number} holds. Restore it from a copy of the store, or capture the master again"
+        )
 
     def _invalidate(self) -> None:
         """Before the first write, make sure that a disk written only in part neither boots nor looks whole."""

@@ -31,15 +31,15 @@ HAS_BLAKE3 = _library is not None
 
 def sha256(data: Buffer) -> bytes:
     """Return the SHA-256."""
-    return _zeros_sha256(len(data)) if _is_zeros(data) else hashlib.sha256(data).digest()
+    return _zeros_sha256(len(data)) if is_zeros(data) else hashlib.sha256(data).digest()
 
 
 def blake3(data: Buffer) -> bytes:
     """Return the BLAKE3 hash; only where C(HAS_BLAKE3)."""
-    return _zeros_blake3(len(data)) if _is_zeros(data) else _library.blake3(data).digest()
+    return _zeros_blake3(len(data)) if is_zeros(data) else _library.blake3(data).digest()
 
 
-def _is_zeros(data: Buffer) -> bool:
+def is_zeros(data: Buffer) -> bool:
     """Whether there is nothing but zeros in at most a chunk. It costs nothing where there is something else."""
     return _ZEROS.startswith(data)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Iterator
 
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Table, open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
@@ -139,7 +140,7 @@ def decode(data: bytes, name: str) -> Index:
         _check(index, name)
     except ImagingError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+    except (DiskError, ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         raise DamagedError(f"{name}: this is not an index of an image: {error!r:.200}") from error
     return index
 
@@ -168,5 +169,8 @@ def _check(index: Index, name: str) -> None:
         if not isinstance(region.number, int) or not 1 <= region.number <= 256:
             raise ImagingError(f"{name}: {region.number!r:.20} is not the number of a partition")
         end = region.start + region.size
+    used = sum(region.extents.total for region in index.partitions)
+    if used != index.bytes_used:
+        raise DamagedError(f"{name}: it is said to use {index.bytes_used} bytes, and its partitions use {used}: it is damaged")
     if end > index.disk_size:
         raise ImagingError(f"{name}: the partitions end at byte {end} of a disk of {index.disk_size}")

@@ -17,6 +17,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import I
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
     LATEST,
     PathStore,
+    latest,
     read_ids,
     read_index,
 )
@@ -55,7 +56,8 @@ def describe(store: PathStore | HttpStore, name: str = "", version: str = "", *,
                 result.warnings.append(f"{image}/{item} is left out: {error}")
     more = _sizes(store, [index for index, _digest in everything], result.warnings) if sizes else {}
     for index, digest in everything:
-        if name in ("", index.name) and version in ("", index.version):
+        wanted = latest(store, index.name) if version == LATEST else version
+        if name in ("", index.name) and wanted in ("", index.version):
             result.images.append({**_summary(index, digest), **more.get(index.image, {})})
     return result
 

@@ -215,6 +215,7 @@ def _kept(index: Index, device: Device, table: Table, preserve: Sequence[str]) -
     old = open_table(label, device.read(0, LARGEST_HEAD), [], device.sector_size)
     # Under its number and its label it is still one.
     found = {one["number"]: one for one in (_wanted(device, partitions, str(name)) for name in preserve)}
+    by_number = {int(name) for name in map(str, preserve) if name.isdecimal()}
     result: list[_Kept] = []
     for partition in found.values():
         start, size = partition["start"] * device.sector_size, partition["size"] * device.sector_size
@@ -228,6 +229,11 @@ def _kept(index: Index, device: Device, table: Table, preserve: Sequence[str]) -
             result.append(_Kept(partition["number"], twin[0].number, start, size, b""))
             continue
         number = twin[0].number if twin else table.free_number()
+        if partition["number"] in by_number and number != partition["number"]:
+            raise ImagingError(
+                f"preserve {partition['number']}: {index.image} has a partition {partition['number']} of its own, so this one"
+                f" becomes {number}, and the next run would keep the wrong one: say its label or name instead"
+            )
         entry = old.entry(partition["number"])
         table.put(number, entry)
         result.append(_Kept(partition["number"], number, start, size, entry))

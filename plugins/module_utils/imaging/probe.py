@@ -49,6 +49,12 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
     links = read_links(device.read, sector) if label == "dos" else []
     found = Found(label, device.read(0, min(first, LARGEST_HEAD)), links, [])
     for partition in partitions:
+        end = (partition["start"] + partition["size"]) * sector
+        if end > device.size:
+            raise ImagingError(
+                f"disk {device.path}: partition {partition['number']} ends at byte {end}, and the disk at {device.size}: the disk"
+                " was cut short, copy it again"
+            )
         if label == "dos" and partition["type"] in _EXTENDED:
             continue
         found.regions.append(_region(device, partition, tuple(accept), found.warnings))

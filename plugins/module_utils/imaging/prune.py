@@ -20,7 +20,7 @@ from typing import Iterable, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import decode
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import LATEST, PathStore, read_ids, read_index, resolve
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import LATEST, PathStore, latest, read_ids, read_index
 
 GRACE = 24 * 3600
 _REMOVED = "removed-"
@@ -83,16 +83,8 @@ def _doomed(store: PathStore, name: str, versions: Sequence[str], keep: int) -> 
     doomed = dict.fromkeys((name, read_index(store, name, version)[0].version) for version in versions)
     for image in ([name] if name else store.images()) if keep else []:
         left = [version for version in store.versions(image) if (image, version) not in doomed]
-        doomed.update(dict.fromkeys((image, version) for version in left[:-keep] if version != _latest(store, image)))
+        doomed.update(dict.fromkeys((image, version) for version in left[:-keep] if version != latest(store, image)))
     return list(doomed)
-
-
-def _latest(store: PathStore, image: str) -> str:
-    """Return the version that is called C(latest), nothing if none is."""
-    try:
-        return resolve(store, image, LATEST)
-    except ImagingError:
-        return ""
 
 
 def _published(store: PathStore) -> Iterator[Path]:
@@ -122,7 +114,13 @@ class _Folder:
 
     def get(self, path: str) -> bytes:
         """Return a file of the image."""
-        return (self._folder / Path(path).name).read_bytes()
+        file = self._folder / Path(path).name
+        try:
+            return file.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise ImagingError(f"{file}: {error.strerror}") from error
 
 
 def _remove(store: PathStore, image: str, version: str) -> None:
@@ -145,7 +143,7 @@ def _update_latest(store: PathStore, image: str) -> None:
         with suppress(OSError):  # a capture published a version at this moment
             folder.rmdir()
     left = store.versions(image)
-    if left and _latest(store, image) not in left:
+    if left and latest(store, image) not in left:
         store.write(folder / LATEST, left[-1].encode())
 
 
@@ -181,6 +179,8 @@ def _delete(path: Path, before: float) -> bool:
         aside.unlink()
     except FileNotFoundError:  # another prune was quicker
         return False
+    except OSError as error:
+        raise _not_removed(path, error) from error
     return True
 
 
@@ -188,5 +188,12 @@ def _clear(leftovers: list[Path]) -> None:
     for path in leftovers:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        else:
+            continue
+        try:
             path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _not_removed(path, error) from error
+
+
+def _not_removed(path: Path, error: OSError) -> ImagingError:
+    return ImagingError(f"{path} cannot be removed: {error.strerror}. Run it again where that is allowed")

@@ -36,7 +36,8 @@ class Record:
     def __init__(self, index: Index, layout: Layout) -> None:
         self._layout = layout
         head = layout.table[0][1]
-        free = len(head) >= _SMALLEST_GAP and not any(head[-SIZE:])
+        # A master that was deployed itself has a note of its own there.
+        free = len(head) >= _SMALLEST_GAP and (not any(head[-SIZE:]) or head[-SIZE:].startswith(_MAGIC.encode()))
         self._at = len(head) - SIZE if free and any(place.resized for place in layout.places) else 0
         self._key = _key(index, layout) if self._at else ""
 

@@ -171,6 +171,14 @@ def resolve(store: Reader, name: str, version: str) -> str:
         raise ImagingError(f"store {store.where} has no image {name!r}{_there_is(store, name)}") from None
 
 
+def latest(store: Reader, name: str) -> str:
+    """Return the version that is called C(latest), nothing if none is."""
+    try:
+        return resolve(store, name, LATEST)
+    except ImagingError:
+        return ""
+
+
 def open_folder(path: str) -> PathStore:
     """Open a store for writing, which a URL is not."""
     store = open_store(path)

@@ -12,7 +12,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extent
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import Digest
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import ZEROS, Digest, is_zeros, sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Region
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import Place
 
@@ -59,6 +59,20 @@ class Chunk(NamedTuple):
     def used(self) -> Iterator[Extent]:
         """Yield which of its bytes are used, as offsets in the partition."""
         return self.target.region.extents.within(self.start, self.start + self.length)
+
+    @property
+    def free_id(self) -> bytes:
+        """The id that it has in the image if all of it is free."""
+        return sha256(ZEROS[: min(CHUNK_SIZE, self.target.place.region.size - self.start)])
+
+    def is_free_empty(self, data: memoryview) -> bool:
+        """Whether nothing but zeros is where I(data), the image's chunk, is said to be free."""
+        done = 0
+        for offset, count in self.used():
+            if not is_zeros(data[done : offset - self.start]):
+                return False
+            done = offset - self.start + count
+        return is_zeros(data[done:])
 
     def where(self, device: Device) -> tuple[Device, int]:
         """Return the device that holds it, and where the partition begins there."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import ZEROS, sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
@@ -36,9 +37,12 @@ class Report:
     hurt: dict[str, str] = field(default_factory=dict)
 
 
-def verify_store(store: PathStore | HttpStore, name: str = "", version: str = "", callback: Callback | None = None) -> Report:
+def verify_store(
+    store: PathStore | HttpStore, name: str = "", version: str = "", digest: str = "", callback: Callback | None = None
+) -> Report:
     """Read all chunks of the images that match; without a name, of all images.
 
+    :param digest: What the digest of an index must be, if that is known from a trusted place.
     :raises ImagingError: There is no such image, or the store cannot be reached.
     """
     report = Report()
@@ -48,7 +52,7 @@ def verify_store(store: PathStore | HttpStore, name: str = "", version: str = ""
     for image, one in _wanted(store, sources, name, version):
         report.images.append(f"{image}/{one}")
         try:
-            _collect(sources, image, one, users, lengths)
+            _collect(sources, image, one, digest, users, lengths)
         except ImagingError as error:
             report.hurt[f"{image}/{one}"] = str(error)
     report.chunks_total = len(users)
@@ -85,8 +89,10 @@ def _wanted(store: PathStore | HttpStore, sources: Sources, name: str, version: 
     return found
 
 
-def _collect(sources: Sources, image: str, version: str, users: dict[bytes, list[str]], lengths: dict[bytes, int]) -> None:
-    index = sources.first(lambda store: read_index(store, image, version)[0])
+def _collect(
+    sources: Sources, image: str, version: str, digest: str, users: dict[bytes, list[str]], lengths: dict[bytes, int]
+) -> None:
+    index = sources.first(lambda store: read_index(store, image, version, digest)[0])
     for region in index.partitions:
         ids = sources.first(partial(read_ids, index=index, region=region))
         sources.first(partial(read_blake3, index=index, region=region))
@@ -94,4 +100,8 @@ def _collect(sources: Sources, image: str, version: str, users: dict[bytes, list
             images = users.setdefault(identifier, [])
             if index.image not in images:
                 images.append(index.image)
-            lengths[identifier] = min(CHUNK_SIZE, region.size - number * CHUNK_SIZE)
+            start, length = number * CHUNK_SIZE, min(CHUNK_SIZE, region.size - number * CHUNK_SIZE)
+            lengths[identifier] = length
+            used = next(region.extents.within(start, start + length), None)
+            if used is None and identifier != sha256(ZEROS[:length]):
+                raise DamagedError(f"its index is damaged: it says that chunk {number} of partition {region.number} is free")

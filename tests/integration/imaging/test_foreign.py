@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.partclone import restore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import export_image, import_image
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
@@ -270,9 +271,9 @@ class TestClonezilla:
         [
             ("loop*p4.ext4-ptcl-img.zst", "remove", r"is missing, though the checksums"),
             ("loop*p4.ext4-ptcl-img.zst", "flip", r"p4\.ext4-ptcl-img\.zst.* damaged"),
-            ("loop*-mbr", "truncate", r"-mbr has 60 bytes"),
+            ("loop*-mbr", "flip", r"-mbr is damaged: its \w+ checksum"),
             ("loop*-pt.sf", "remove", r"-pt\.sf is missing"),
-            ("loop*-pt.sf", "truncate", r"-pt\.sf names no partition"),
+            ("loop*-pt.sf", "flip", r"-pt\.sf is damaged: its \w+ checksum"),
         ],
     )
     def test_incomplete_folder(self, saved: Path, store: PathStore, tmp_path: Path, file: str, damage: str, message: str) -> None:
@@ -287,6 +288,10 @@ class TestClonezilla:
             ("*p5.ext4-ptcl-img.gz.ab", "empty", r"p5\.ext4-ptcl-img\.gz\.ab is empty"),
             ("*p1.ntfs-ptcl-img.gz.*", "remove", r"partition \S+p1 is missing"),
             ("swappt-*", "remove", r"partition \S+p6 is missing"),
+            ("loop*-mbr", "truncate", r"-mbr has 60 bytes"),
+            ("loop*-hidden-data-after-mbr", "truncate", r"-hidden-data-after-mbr is missing or truncated: .* and 60 are there"),
+            ("loop*-hidden-data-after-mbr", "remove", r"-hidden-data-after-mbr is missing or truncated: .* and 0 are there"),
+            ("loop*-pt.sf", "truncate", r"-pt\.sf names no partition"),
         ],
     )
     def test_incomplete_split_folder(
@@ -301,6 +306,30 @@ class TestClonezilla:
         refused(store, folder, re.escape(last.name) + r" ends too early")
         last.unlink()
         refused(store, folder, r"ntfs-ptcl-img\.gz\.a\w ends too early: it is truncated, or a part that belongs behind it")
+
+    @pytest.mark.parametrize("lost", [5, 6])
+    def test_table_that_is_cut_between_two_lines(self, old_saved: Path, store: PathStore, tmp_path: Path, lost: int) -> None:
+        """Partition 6 is swap, which is not among the files that hold partitions."""
+        folder = damaged(old_saved, tmp_path, "nothing", "remove")
+        table = next(folder.glob("loop*-pt.sf"))
+        text = table.read_text()
+        table.write_text(text[: re.search(rf"^/dev/loop\d+p{lost} ", text, re.MULTILINE).start()])  # type: ignore[union-attr]
+        refused(store, folder, rf"-pt\.sf names no partition loop\d+p{lost}, which the folder holds")
+
+    def test_plain_partition_for_which_there_is_no_room(self, tmp_path: Path) -> None:
+        """The kernel tells of a full disk under a loop device only when all is to be written out."""
+        (tmp_path / "work").mkdir()
+        sh("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", tmp_path / "work")
+        try:
+            disk = blank(tmp_path / "work/sda", 8)
+            loop = sh("losetup", "--find", "--show", disk).decode().strip()
+            try:
+                with pytest.raises(ReimageError, match="sda3 cannot be unpacked; is there room in the work folder"):
+                    restore(iter([contents(8 * MIB, "LUKS")]), loop, 8 * MIB, "sda3", plain=True)
+            finally:
+                sh("losetup", "--detach", loop)
+        finally:
+            sh("umount", tmp_path / "work")
 
     def test_names_that_lead_out_of_the_folder(self, old_saved: Path, store: PathStore, tmp_path: Path) -> None:
         folder = damaged(old_saved, tmp_path, "nothing", "remove")
@@ -466,6 +495,12 @@ class TestFog:
     ) -> None:
         refused(store, damaged(resizable, tmp_path, file, damage), message)
 
+    def test_boot_loader_that_is_cut(self, resizable: Path, store: PathStore, tmp_path: Path) -> None:
+        folder = damaged(resizable, tmp_path, "nothing", "remove")
+        (folder / "d1.has_grub").touch()
+        os.truncate(folder / "d1.mbr", 32 << 10)
+        refused(store, folder, rf"d1\.mbr has 32768 bytes of {MIB}: the boot loader is truncated")
+
     def test_image_that_is_cut(self, resizable: Path, store: PathStore, tmp_path: Path) -> None:
         folder = damaged(resizable, tmp_path, "nothing", "remove")
         last = max(folder.glob("d1p1.img.*"))
@@ -536,6 +571,19 @@ class TestDiskFiles:
         with pytest.raises(ReimageError, match=rf"disk\.{kind}"):
             import_image(store, "refused", "1", disk)
         assert store.images() == []
+
+    def test_truncated_content_beside_a_disk(self, pc: Path, store: PathStore, tmp_path: Path) -> None:
+        disk = tmp_path / "disk.vmdk"
+        sh("qemu-img", "convert", "-O", "vmdk", "-o", "subformat=monolithicFlat", pc, disk)
+        flat = tmp_path / "disk-flat.vmdk"
+        os.truncate(flat, flat.stat().st_size * 3 // 4)
+        refused(store, disk, rf"disk-flat\.vmdk is truncated: it has \d+ bytes of {pc.stat().st_size}")
+
+    def test_disk_that_ends_in_its_last_partition(self, old_pc: Path, store: PathStore, tmp_path: Path) -> None:
+        """Of swap only the first page is read."""
+        disk = Path(shutil.copy(old_pc, tmp_path / "disk.raw"))
+        os.truncate(disk, 42 * MIB)
+        refused(store, disk, rf"partition \d ends at byte \d+, and the disk at {42 * MIB}")
 
     def test_damaged_and_wrong_disk_files(self, pc: Path, store: PathStore, tmp_path: Path) -> None:
         cut = tmp_path / "cut.qcow2"

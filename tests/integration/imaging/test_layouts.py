@@ -342,6 +342,18 @@ def test_shrunk_filesystem_that_the_disk_does_not_keep_is_found_out(
     assert not any(smaller.read_bytes()[: 34 * 512])
 
 
+def test_master_that_was_deployed_itself_is_known_again_on_disks_of_any_size(tmp_path: Path, take: Take) -> None:
+    """Its disk has a note of what had grown there, which its image brings along."""
+    store, index = take(make(tmp_path / "m.raw", 44, [("ext4", "root", 40, LINUX)]))
+    master = blank(tmp_path / "master.raw", 60)
+    assert deploy(store, index, str(master)).resized == [1]
+    newer = capture(store, str(master), "m", "2").index
+    for mib in (80, 60):
+        disk = blank(tmp_path / f"pc-{mib}.raw", mib)
+        assert deploy(store, newer, str(disk)).changed
+        assert not deploy(store, newer, str(disk)).changed
+
+
 def test_grown_partition_whose_filesystem_was_destroyed_is_written_again(tmp_path: Path, take: Take) -> None:
     """What it holds cannot even be found out."""
     store, index = take(make(tmp_path / "m.raw", 66, [("ext4", "root", 64, LINUX)]))
@@ -380,6 +392,19 @@ class TestPreserve:
         assert files(disk, 2, "ext4") == kept
         assert files(disk, 1, "ntfs")
         assert b"No problems found" in sh("sgdisk", "--verify", disk)
+
+    def test_number_that_the_image_has_for_another_one_is_refused(self, tmp_path: Path, take: Take) -> None:
+        """It would get a new number, and the next run would keep what is the image's own."""
+        store, index = take(make(tmp_path / "m.raw", 66, [("ntfs", "Windows", 40, DATA), ("ext4", "Recovery", 22, RECOVERY)]))
+        disk = make(tmp_path / "pc.raw", 160, [("ext4", "old", 80, DATA), ("ext4", "Thesis", 50, DATA)])
+        before = disk.read_bytes()
+        with pytest.raises(ReimageError, match=r"preserve 2: m/1 has a partition 2 of its own, so this one becomes 3.*its label"):
+            deploy(store, index, str(disk), preserve=["2"])
+        assert disk.read_bytes() == before
+        kept = files(disk, 2, "ext4")
+        for changed in (True, False):
+            assert deploy(store, index, str(disk), preserve=["Thesis"]).changed is changed
+            assert files(disk, 3, "ext4") == kept
 
     def test_partition_to_keep_is_found_again_after_an_interruption(
         self, tmp_path: Path, take: Take, monkeypatch: pytest.MonkeyPatch
@@ -549,8 +574,8 @@ class TestMbr:
         disk = blank(tmp_path / "pc.raw", 300)
         for script, kept, said in (
             # One in the middle of the extended partition, where nothing else is; one at a logical partition's place.
-            (f"start={140 * 2048 - 4096}, size=2048, type=83", "1", "extended partition"),
-            (f"start={first}, size=2048, type=83", "1", "has its"),
+            (f"start={140 * 2048 - 4096}, size=2048, type=83", "83", "extended partition"),
+            (f"start={first}, size=2048, type=83", "83", "has its"),
             (f"start={150 * 2048}, size=40960, type=f\nstart={151 * 2048}, size=2048, type=83", "5", "logical partition"),
         ):
             sh("sfdisk", "--quiet", "--wipe=always", disk, data=f"label: dos\n{script}\n".encode())

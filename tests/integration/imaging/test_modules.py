@@ -59,9 +59,14 @@ def test_disk_in_use_is_neither_captured_nor_overwritten(store: str, master: Pat
     disk = tmp_path / "disk.raw"
     sh("cp", "--sparse=always", master, disk)
     before = sh("sha256sum", disk)
+    uses = (
+        ("image_capture", {"version": "2", "disk": str(disk)}),
+        ("image_import", {"version": "2", "source": str(disk)}),
+        ("image_deploy", {"disk": str(disk)}),
+    )
     with partition(disk, ROOT) as device, mounted(device, tmp_path / "mnt", "ext4", "ro"):
-        for module, more in (("image_capture", {"version": "2"}), ("image_deploy", {})):
-            refused = run(module, check=check, store=store, name="lab", disk=str(disk), **more)
+        for module, options in uses:
+            refused = run(module, check=check, store=store, name="lab", **options)
             assert refused["failed"]
             assert f"mounted at {tmp_path / 'mnt'}" in refused["msg"]
     assert sh("sha256sum", disk) == before
@@ -132,6 +137,9 @@ def test_store_is_verified_pruned_and_described(store: str) -> None:
     assert (would["changed"], would["versions"]) == (True, ["lab/1"])
     assert run("image_prune", store=store, name="lab", versions=["1"])["versions"] == ["lab/1"]
     assert run("image_info", store=store)["images"] == []
+    refused = run("image_verify", store=store, digest="0" * 64)
+    assert refused["failed"]
+    assert "say its name too" in refused["msg"]
     refused = run("image_prune", store=store, versions=["1"])
     assert refused["failed"]
     assert "name" in refused["msg"]

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
 import time
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
@@ -54,6 +55,32 @@ def digest(store: PathStore) -> str:
 
 def chunks(store: PathStore) -> set[str]:
     return {path.name for path in (store.root / "chunks").glob("*/*")}
+
+
+def change_extents(store: PathStore, change: Callable[[list[list[int]]], object], *, consistent: bool = False) -> None:
+    """Change what the index of C(lab/1) says is used of the root, and with I(consistent) the sum too."""
+    path = store.root / "images/lab/1/index.json"
+    value = json.loads(path.read_bytes())
+    for region in value["partitions"]:
+        if region["number"] == ROOT:
+            change(region["extents"])
+    if consistent:
+        value["bytes_used"] = sum(length for region in value["partitions"] for _offset, length in region["extents"])
+    path.write_text(json.dumps(value))
+
+
+def shorten(pairs: list[list[int]]) -> None:
+    """Leave out the last block of a file."""
+    max(pairs, key=lambda pair: pair[1])[1] -= 4096
+
+
+@pytest.mark.parametrize("lose", [lambda pairs: pairs.pop(0), shorten])
+def test_index_that_calls_free_what_is_used_is_blamed_and_no_disk(
+    store: PathStore, target: Path, lose: Callable[[list[list[int]]], object]
+) -> None:
+    change_extents(store, lose, consistent=True)
+    with pytest.raises(ReimageError, match="the index of lab/1 is damaged: bytes are said to be free"):
+        deploy(store, read_index(store, "lab", "1")[0], str(target))
 
 
 def age(store: PathStore, seconds: float) -> None:
@@ -168,6 +195,22 @@ class TestVerify:
     def test_flipped_bit_in_a_table_hurts_its_image(self, store: PathStore, file: str) -> None:
         flip(store.root / "images/lab/1" / file)
         assert file in verify_store(store).hurt["lab/1"]
+
+    def test_extents_that_make_no_sense_hurt_their_image_and_no_other(self, store: PathStore, master: Path) -> None:
+        capture(store, str(master), "other", "1")
+        change_extents(store, lambda pairs: pairs.reverse())
+        assert "index.json: this is not an index" in verify_store(store).hurt["lab/1"]
+        assert list(verify_store(store).hurt) == ["lab/1"]
+        assert [image["name"] for image in describe(store).images] == ["other"]
+        assert capture(store, str(master), "lab", "2").chunks_new == 0
+
+    def test_extents_that_lost_some_hurt_their_image(self, store: PathStore) -> None:
+        change_extents(store, lambda pairs: pairs.pop())
+        assert "index.json: it is said to use" in verify_store(store).hurt["lab/1"]
+
+    def test_digest_is_that_of_the_index(self, store: PathStore) -> None:
+        assert verify_store(store, "lab", "1", digest(store)).hurt == {}
+        assert "is not the index that was asked for" in verify_store(store, "lab", "1", "0" * 64).hurt["lab/1"]
 
     def test_version_that_lost_its_index_is_hurt(self, store: PathStore, master: Path) -> None:
         capture(store, str(master), "lab", "2")
@@ -379,6 +422,7 @@ class TestInfo:
         assert one["bytes_own"] + one["bytes_shared"] == one["bytes_stored"]
         assert one["bytes_shared"] == two["bytes_shared"] > 0
         assert [image["version"] for image in describe(store, "lab", "latest").images] == ["2"]
+        assert [image["version"] for image in describe(store, "", "latest").images] == ["2"]
         assert "bytes_own" not in describe(store, "lab", sizes=False).images[0]
 
     @pytest.mark.parametrize("damage", ["flip", "remove"])

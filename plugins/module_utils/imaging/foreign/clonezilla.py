@@ -9,6 +9,7 @@ Source: C(ocs-sr) and C(ocs-functions) of Clonezilla 5.3, checked with folders t
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Callable
@@ -55,6 +56,7 @@ class Folder:
         self._separator = "p" if self._disk_name[-1].isdigit() else ""
         self._sums = self._read_sums()
         self._refuse_encrypted()
+        self._check_small_files()
         self._table = self._need(f"{self._disk_name}-pt.sf")
         self._saved = self._text("parts").split() if (folder / "parts").exists() else []
         for name in self._saved:
@@ -69,8 +71,10 @@ class Folder:
         :param count: Is told how many bytes were read.
         """
         disk.write_table(self._text(self._table.name), self._disk_size(), str(self._table))
-        work = [(partition, self._source(partition)) for partition in disk.partitions()]
-        self._write_head(disk)
+        partitions = disk.partitions()
+        self._refuse_unknown({self._partition_name(partition.number) for partition in partitions})
+        work = [(partition, self._source(partition)) for partition in partitions]
+        self._write_head(disk, min(partition.start for partition in partitions))
         for partition, source in work:
             if source:
                 parts, kind, plain = source
@@ -148,7 +152,14 @@ class Folder:
             return int(found[1]) * SECTOR if found else 0
         return 0
 
-    def _write_head(self, disk: WorkDisk) -> None:
+    def _refuse_unknown(self, known: set[str]) -> None:
+        """What was saved must be in the table, which may have been cut off between two lines."""
+        swaps = [path.stem[len("swappt-") :] for path in self._folder.glob(f"swappt-{self._disk_name}*.info")]
+        for name in [*self._saved, *swaps]:
+            if name not in known:
+                raise ImagingError(f"{self._table} names no partition {name}, which the folder holds: it is truncated")
+
+    def _write_head(self, disk: WorkDisk, first: int) -> None:
         is_gpt = re.search(r"^label:\s*gpt", self._text(self._table.name), re.MULTILINE)
         head = self._need(f"{self._disk_name}-mbr").read_bytes()
         if len(head) < SECTOR:
@@ -156,6 +167,11 @@ class Folder:
         gap = self._folder / f"{self._disk_name}-hidden-data-after-mbr"
         if not is_gpt and gap.exists():
             head = head[:SECTOR] + gap.read_bytes()
+        if not is_gpt and b"GRUB" in head[:SECTOR] and len(head) < first:
+            raise ImagingError(
+                f"{gap} is missing or truncated: the boot loader is in the {first - SECTOR} bytes before the first partition,"
+                f" and {len(head) - SECTOR} are there; copy the folder again"
+            )
         disk.write_head(head, gap=not is_gpt)
 
     def _refuse_encrypted(self) -> None:
@@ -171,6 +187,16 @@ class Folder:
         if lost:
             raise ImagingError(f"{self._folder / lost[0]} is missing, though the checksums of the folder name it")
         return sums
+
+    def _check_small_files(self) -> None:
+        """Compare with their checksums the files that describe the disk; those of partitions are compared as they are read."""
+        for name, (algorithm, wanted) in self._sums.items():
+            if name in ("disk", "parts") or re.match(rf"{self._disk_name}-|swappt-", name):
+                digest = hashlib.new(algorithm, (self._folder / name).read_bytes(), usedforsecurity=False).hexdigest()
+                if digest != wanted:
+                    raise ImagingError(
+                        f"{self._folder / name} is damaged: its {algorithm} checksum is not the one that the folder names"
+                    )
 
     def _missing(self, name: str) -> ImagingError:
         lvm = " (Clonezilla keeps LVM by logical volume, which is not supported)" if any(self._folder.glob("lvm_*")) else ""

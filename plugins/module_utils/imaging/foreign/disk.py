@@ -20,8 +20,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import 
 
 SECTOR = 512
 _EXTENDED = ("5", "f", "85", "c5")
-# Partitions that may hold nothing: Microsoft's reserved one, and the one for a boot loader's code.
-_EMPTY = ("E3C9E316-0B5C-4DB8-817D-F92DF00215AE", "21686148-6449-6E6F-744E-656564454649")
+_RESERVED = "E3C9E316-0B5C-4DB8-817D-F92DF00215AE"
+_BOOT_LOADER = "21686148-6449-6E6F-744E-656564454649"
 _BOOT_CODE = 440
 _ENTRY = re.compile(r"^\S+\s*:.*?start=\s*(\d+)\s*,\s*size=\s*(\d+)", re.MULTILINE)
 
@@ -44,9 +44,14 @@ class Partition:
         return self.type.lower() in _EXTENDED
 
     @property
+    def is_reserved(self) -> bool:
+        """Whether it is Microsoft's reserved one, which never holds anything."""
+        return self.type.upper() == _RESERVED
+
+    @property
     def may_be_empty(self) -> bool:
-        """Whether an image without its content is complete."""
-        return self.type.upper() in _EMPTY
+        """Whether it may hold nothing, as that for a boot loader's code does on a disk that only UEFI boots."""
+        return self.is_reserved or self.type.upper() == _BOOT_LOADER
 
 
 class WorkDisk:
@@ -122,10 +127,11 @@ class WorkDisk:
 def work_disk(folder: str, name: str = "sda") -> Iterator[WorkDisk]:
     """A disk file in a new folder below I(folder), or where temporary files go, for as long as it is needed."""
     try:
-        with tempfile.TemporaryDirectory(prefix="reimage-", dir=folder or None) as where:
-            yield WorkDisk(Path(where, name))
+        temporary = tempfile.TemporaryDirectory(prefix="reimage-", dir=folder or None)
     except OSError as error:
         raise ImagingError(f"the work folder {folder or tempfile.gettempdir()} cannot be used: {error.strerror}") from error
+    with temporary as where:
+        yield WorkDisk(Path(where, name))
 
 
 def _size(script: str, what: str) -> int:

@@ -28,6 +28,7 @@ _MAGIC = ((0, b"QFI\xfb", "qcow2"), (0, b"KDMV", "vmdk"), (0, b"# Disk Descripto
           (0x40, b"\x7f\x10\xda\xbe", "vdi"))  # fmt: skip
 # The place of the data, the size of a block, and the number of blocks, in the header of a VDI.
 _VDI = struct.Struct("<344xI28xI8xI")
+_FLAT = ("FLAT", "VMFS")
 # Of qemu-img check: no errors; only space that nothing uses; a format that cannot be checked.
 _CHECKED = (0, 3, 63)
 _CHECK_TIMEOUT = 3600
@@ -65,8 +66,9 @@ def raw_view(path: Path, kind: str, *, write: bool = False) -> Iterator[str]:
         yield str(path)
         return
     if not write:
-        _refuse_dependent(path, kind)
-        _refuse_truncated(path, kind)
+        info = _info(path, kind)
+        _refuse_dependent(path, info)
+        _refuse_truncated(path, kind, info)
     with tempfile.TemporaryDirectory(prefix="reimage-disk-") as folder:
         view, pid_file = Path(folder, "disk"), Path(folder, "pid")
         view.touch(mode=0o600)
@@ -96,12 +98,16 @@ def _start(path: Path, kind: str, view: Path, pid_file: Path, write: bool) -> No
         raise ImagingError(f"{path} cannot be opened as {kind}: {error}") from error
 
 
-def _refuse_dependent(path: Path, kind: str) -> None:
+def _info(path: Path, kind: str) -> dict[str, Any]:
     try:
         said = run(["qemu-img", "info", "--output=json", "-f", FORMATS[kind], str(path)], timeout=_INFO_TIMEOUT).stdout
     except CommandError as error:
         raise ImagingError(f"{path} is not a {kind} disk, or a damaged one: {error}") from error
-    info = json.loads(said)
+    info: dict[str, Any] = json.loads(said)
+    return info
+
+
+def _refuse_dependent(path: Path, info: dict[str, Any]) -> None:
     data = info.get("format-specific", {}).get("data", {})
     others = [str(info[key]) for key in ("backing-filename", "full-backing-filename") if info.get(key)]
     others += [str(data["data-file"])] if data.get("data-file") else []
@@ -116,7 +122,7 @@ def _refuse_dependent(path: Path, kind: str) -> None:
         )
 
 
-def _refuse_truncated(path: Path, kind: str) -> None:
+def _refuse_truncated(path: Path, kind: str, info: dict[str, Any]) -> None:
     """QEMU reads zeros where a disk file was cut off, so that must be found before."""
     try:
         run(["qemu-img", "check", "-q", "-f", FORMATS[kind], str(path)], accept=_CHECKED, timeout=_CHECK_TIMEOUT)
@@ -128,6 +134,14 @@ def _refuse_truncated(path: Path, kind: str) -> None:
         size = path.stat().st_size
         if size < data_at + block * allocated:
             raise ImagingError(f"{path} is truncated: it has {size} bytes of {data_at + block * allocated}")
+    # What QEMU checks of a VMDK whose content lies beside it does not include the length of that.
+    flat: dict[Path, int] = {}
+    for extent in info.get("format-specific", {}).get("data", {}).get("extents", []):
+        if extent.get("format") in _FLAT:
+            flat[Path(extent["filename"])] = flat.get(Path(extent["filename"]), 0) + extent["virtual-size"]
+    for part, wanted in flat.items():
+        if part.stat().st_size < wanted:
+            raise ImagingError(f"{part} is truncated: it has {part.stat().st_size} bytes of {wanted}")
 
 
 def _runs(pid: int) -> bool:

@@ -26,6 +26,8 @@ _SWAP = re.compile(r"^(?:\S*[a-z])?(\d+)\s+([0-9A-Fa-f-]{36})\s*$", re.MULTILINE
 _LARGEST_TEXT = 1 << 20
 _GPT_SIGNATURE = b"EFI PART"
 _LARGEST_HEAD = 2048 * SECTOR
+# Where the first partition begins at one of these sectors, FOG saves the first sector only.
+_MBR_ALONE = (8, 63)
 # FOG wants one file; only its own splitting makes several.
 _NO_SPLIT = 1 << 62
 
@@ -74,7 +76,7 @@ class Folder:
         swaps = self._swaps()
         for partition in partitions:
             self._refuse_missing(partition, swaps)
-        self._write_head(disk)
+        self._write_head(disk, min(partition.start for partition in partitions))
         for partition in partitions:
             if partition.number in self._images and not partition.is_extended:
                 self._unpack_one(disk, partition, count)
@@ -113,7 +115,8 @@ class Folder:
 
     def _refuse_missing(self, partition: Partition, swaps: dict[int, str]) -> None:
         number = partition.number
-        if number in self._images or number in swaps or partition.is_extended or partition.may_be_empty:
+        # FOG saves all others, a boot loader's too.
+        if number in self._images or number in swaps or partition.is_extended or partition.is_reserved:
             return
         if (self._folder / f"d1p{number}.lvm").exists():
             raise ImagingError(f"{self._folder}: partition {number} is kept by logical volume (LVM), which is not supported")
@@ -132,12 +135,16 @@ class Folder:
                 return self._folder / name
         raise ImagingError(f"{self._folder / 'd1.partitions'} is missing: copy the folder again")
 
-    def _write_head(self, disk: WorkDisk) -> None:
+    def _write_head(self, disk: WorkDisk, first: int) -> None:
         """Put back the boot code. For a GPT disk, C(d1.mbr) is what sgdisk saved, which begins with the first sector."""
         head = (self._folder / "d1.mbr").read_bytes()[:_LARGEST_HEAD]
         if len(head) < SECTOR:
             raise ImagingError(f"{self._folder / 'd1.mbr'} has {len(head)} bytes: it is truncated")
-        disk.write_head(head, gap=head[SECTOR : SECTOR + len(_GPT_SIGNATURE)] != _GPT_SIGNATURE)
+        is_gpt = head[SECTOR : SECTOR + len(_GPT_SIGNATURE)] == _GPT_SIGNATURE
+        wanted = min(first, _LARGEST_HEAD) if first // SECTOR not in _MBR_ALONE else SECTOR
+        if not is_gpt and (self._folder / "d1.has_grub").exists() and len(head) < wanted:
+            raise ImagingError(f"{self._folder / 'd1.mbr'} has {len(head)} bytes of {wanted}: the boot loader is truncated")
+        disk.write_head(head, gap=not is_gpt)
 
 
 def write(disk: WorkDisk, folder: Path, image: str, level: int, count: Count) -> None:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Callable, Iterable, Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import PARTCLONE
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
@@ -77,14 +79,18 @@ def _partclone(arguments: list[str], what: str) -> None:
 def _copy(blocks: Iterable[bytes], device: str, size: int, what: str) -> None:
     """Write plain bytes, which must be as many as the device has. It is new, so zeros need not be written."""
     offset = 0
-    with open(device, "r+b", buffering=0) as file:  # noqa: PTH123
-        for block in blocks:
-            if offset + len(block) > size:
-                raise ImagingError(f"{what} holds more than the {size} bytes of its partition")
-            if block.count(0) != len(block):
-                file.seek(offset)
-                file.write(block)
-            offset += len(block)
+    try:
+        with Device(device, write=True) as disk:
+            for block in blocks:
+                if offset + len(block) > size:
+                    raise ImagingError(f"{what} holds more than the {size} bytes of its partition")
+                if block.count(0) != len(block):
+                    disk.write(offset, block)
+                offset += len(block)
+            # A full disk under the loop device is only told here.
+            disk.sync()
+    except DiskError as error:
+        raise ImagingError(f"{what} cannot be unpacked; is there room in the work folder? {error}") from error
     if offset != size:
         raise ImagingError(f"{what} holds {offset} bytes of a partition of {size}: it is truncated, or a part of it is missing")
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Union
 
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture, new_version
@@ -30,6 +31,7 @@ _FOLDERS = {CLONEZILLA: clonezilla, FOG: fog}
 _WRITERS = {CLONEZILLA: clonezilla_writer.write, FOG: fog.write}
 EXPORT_FORMATS = (*_FOLDERS, *FORMATS)
 IMPORT_FORMATS = (AUTO, *EXPORT_FORMATS)
+_SYNC_TIMEOUT = 3600
 
 Folder = Union[clonezilla.Folder, fog.Folder]
 
@@ -83,7 +85,10 @@ def import_image(
     with work_disk(work_folder) as work:
         meter = Meter(f"{name}/{version}", callback)
         meter.start("unpacking", folder.size)
-        folder.unpack(work, meter.add)
+        try:
+            folder.unpack(work, meter.add)
+        except OSError as error:
+            raise ImagingError(f"{source} cannot be unpacked to {work.path.parent}: {error}") from error
         return capture(store, str(work.path), name, version, level=level, description=description, callback=callback)
 
 
@@ -155,6 +160,8 @@ def _appearing(destination: Path) -> Iterator[Path]:
     partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
     try:
         yield partial
+        # What is at the destination is never looked at again, so it must be on the disk first.
+        run(["sync", "--file-system", str(partial)], timeout=_SYNC_TIMEOUT)
         if destination.is_dir():
             destination.rmdir()
         partial.rename(destination)

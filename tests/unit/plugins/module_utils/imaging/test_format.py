@@ -111,7 +111,7 @@ def test_chain_of_logical_partitions_without_end_is_refused() -> None:
 
 def an_index() -> index.Index:
     region = index.Region(1, MIB, MIB, "type", "uuid", "name", "ext4", "root", Extents([(0, 4096)]))
-    return index.Index("lab", "1", "2026-11-21", "", 4 * MIB, 512, "gpt", gpt(), [], [region])
+    return index.Index("lab", "1", "2026-11-21", "", 4 * MIB, 512, "gpt", gpt(), [], [region], bytes_used=4096)
 
 
 @pytest.mark.parametrize("length", [0, 1, 4096, CHUNK_SIZE, CHUNK_SIZE + 1])
@@ -159,8 +159,9 @@ def description(extents: int) -> index.Index:
     used = Extents([(number * 8192, 4096) for number in range(extents)])
     region = index.Region(1, MIB, extents * 8192, "83", "", "Wurzel", "ext4", "root", used, caibx_sha256="00")
     return index.Index(
-        "lab", "1", "now", "für alle", 1 << 40, 512, "dos", b"head", [(512, bytes(512))], [region], provenance={"a": [1]}
-    )
+        "lab", "1", "now", "für alle", 1 << 40, 512, "dos", b"head", [(512, bytes(512))], [region],
+        provenance={"a": [1]}, bytes_used=extents * 4096,
+    )  # fmt: skip
 
 
 def test_description_has_the_same_bytes_as_ever() -> None:
