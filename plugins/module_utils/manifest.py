@@ -56,10 +56,10 @@ class Machine:
         }
         return {key: value for key, value in {**known, **self.extra}.items() if value not in ("", None)}
 
-    def member_of(self) -> list[str]:
-        """Return its groups."""
+    def member_of(self) -> dict[str, str]:
+        """Return its groups, and what each was made of, for a group's name is not free to have any letter."""
         made = [f"{kind}_{value}" for kind, value in (("image", self.image), ("location", self.location)) if value]
-        return ["machines", *(re.sub(r"[^A-Za-z0-9_]", "_", group) for group in [*made, *self.groups])]
+        return {"machines": "machines", **{re.sub(r"[^A-Za-z0-9_]", "_", group): group for group in [*made, *self.groups]}}
 
 
 def read_manifest(path: Path) -> list[Machine]:
@@ -78,12 +78,19 @@ def read_manifest(path: Path) -> list[Machine]:
     rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else _yaml_rows(path, text)
     machines: list[Machine] = []
     seen: dict[str, str] = {}
+    groups: dict[str, tuple[str, str]] = {}
     for place, row in rows:
         machine = _machine(place, row)
         for kind, value in [("name", machine.name.lower()), *(("MAC address", mac) for mac in machine.macs)]:
             if value in seen:
                 raise ManifestError(f"{place}: {kind} {value} is there already, at {seen[value]}")
             seen[value] = place
+        for group, origin in machine.member_of().items():
+            other, where = groups.setdefault(group, (origin, place))
+            if other != origin:
+                raise ManifestError(
+                    f"{place}: {origin!r} and {other!r}, at {where}, would be one group, {group}: rename one of them"
+                )
         machines.append(machine)
     if not machines:
         raise ManifestError(f"{path}: there is no machine in it")
@@ -93,10 +100,10 @@ def read_manifest(path: Path) -> list[Machine]:
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     header = text.split("\n", 1)[0]
     reader = csv.DictReader(io.StringIO(text), delimiter=";" if header.count(";") > header.count(",") else ",", strict=True)
-    columns = [(name or "").strip() for name in reader.fieldnames or []]
-    _check_columns(f"{path}:1", columns)
-    reader.fieldnames = columns
     try:
+        columns = [(name or "").strip() for name in reader.fieldnames or []]
+        _check_columns(f"{path}:1", columns)
+        reader.fieldnames = columns
         for row in reader:
             place = f"{path}:{reader.line_num}"
             if None in row or None in row.values():
@@ -104,7 +111,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             if any(str(value).strip() for value in row.values()):
                 yield place, {key: value.strip() for key, value in row.items()}
     except csv.Error as error:
-        raise ManifestError(f"{path}:{reader.line_num}: {error}") from error
+        raise ManifestError(f"{path}:{max(reader.line_num, 1)}: {error}") from error
 
 
 def _yaml_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -122,8 +129,9 @@ def _yaml_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         joined = {
             key: " ".join(map(str, item)) if key in ("mac", "groups") and isinstance(item, list) else item
             for key, item in row.items()
+            if item is not None or key in REQUIRED
         }
-        yield place, {key: str(item) if key in _KNOWN else item for key, item in joined.items()}
+        yield place, {key: str("" if item is None else item) if key in _KNOWN else item for key, item in joined.items()}
 
 
 def _check_columns(place: str, columns: list[str]) -> None:

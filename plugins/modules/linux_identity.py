@@ -16,6 +16,7 @@ description:
     partition to resume from that is not there, and UEFI finds its loader, at the fallback path and by an entry in the firmware.
   - The system keeps a record of it in C(/var/lib/reimage/identity.json), without secrets. A system that has the identity that is
     asked for is not changed; one that only gets other addresses keeps its machine-id and keys.
+  - Without O(disk) and O(path), only what is declared is checked, so that a mistake is found before a disk is written.
   - All is checked before anything is written. Links in the image that lead out of it are not followed.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.interfaces]
@@ -24,8 +25,10 @@ attributes:
     support: full
 options:
   disk:
-    description: The disk, a device or a raw disk file. The one partition that holds the root of a Linux system is found on it.
-    type: path
+    description:
+      - The disk, a device or a raw disk file, or a mapping as for M(reimage.lab.image_deploy). The one partition that holds the
+        root of a Linux system is found on it.
+    type: raw
   path:
     description: The root of the system, if it is mounted already.
     type: path
@@ -73,31 +76,31 @@ EXAMPLES = r"""
 RETURN = r"""
 machine_id:
   description: The machine-id.
-  returned: success
+  returned: when O(disk) or O(path) is given
   type: str
 host_keys:
   description: The public SSH host keys, for known_hosts.
-  returned: success
+  returned: when O(disk) or O(path) is given
   type: list
   elements: str
 root:
   description: The partition, or the folder, that holds the system.
-  returned: success
+  returned: when O(disk) or O(path) is given
   type: str
 network:
   description:
     - What sets up the system's network, V(netplan), V(networkmanager), V(networkd) or V(ifupdown); empty if none of them does.
     - A netplan that leaves everything to NetworkManager counts as the latter.
-  returned: success
+  returned: when O(disk) or O(path) is given
   type: str
 files:
   description: The files for the network, cloud-init, C(fstab) and resuming that were written or removed, or would be.
-  returned: success
+  returned: when O(disk) or O(path) is given
   type: list
   elements: str
 boot:
   description: What was done, or would be, so that UEFI finds the system. All are empty if the disk has no EFI system partition.
-  returned: success
+  returned: when O(disk) or O(path) is given
   type: dict
   contains:
     fallback:
@@ -119,6 +122,7 @@ from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import INTERFACES, run_module
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface, interfaces_from
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import (
     check,
@@ -138,8 +142,11 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     check(options["hostname"], options["machine_id"])
     interfaces = interfaces_from(options["interfaces"])
-    disk, started = options["disk"], Started()
-    if disk:
+    if options["disk"] is None and options["path"] is None:
+        return {"changed": False}
+    started = Started()
+    if options["disk"] is not None:
+        disk = find_disk(options["disk"])
         ensure_start(disk, boot_entry=options["boot_entry"], dry_run=True)  # what cannot be is refused before anything is written
         with mounted_root(disk, read_only=module.check_mode) as (folder, partition):
             result = apply(module, folder, partition.name, interfaces, read_table(disk))
@@ -191,7 +198,7 @@ def apply(
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "disk": {"type": "path"},
+            "disk": {"type": "raw"},
             "path": {"type": "path"},
             "hostname": {"type": "str", "required": True},
             "image": {"type": "str", "default": ""},
@@ -200,7 +207,6 @@ def main() -> None:
             "boot_entry": {"type": "bool", "default": True},
         },
         mutually_exclusive=[("disk", "path")],
-        required_one_of=[("disk", "path")],
         supports_check_mode=True,
     )
     run_module(module, work)

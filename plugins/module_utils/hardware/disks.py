@@ -63,6 +63,9 @@ def find_disk(wanted: str | Mapping[str, Any]) -> str:
             f"disk: {', '.join(sorted(unknown)) or 'an empty mapping'} does not describe a disk:"
             f" use {', '.join((*_TEXTS, *_SIZES))}, or a path"
         )
+    for key in _SIZES:
+        if key in wanted and not str(wanted[key]).strip().isdecimal():
+            raise HardwareError(f"disk: {key}={wanted[key]}: say how many bytes, such as 500000000000")
     candidates = [disk for disk in disks() if not disk.removable and disk.transport != "usb"]
     matching = [disk for disk in candidates if _matches(disk, wanted)]
     if len(matching) == 1:

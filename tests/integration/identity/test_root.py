@@ -48,6 +48,26 @@ def disk_with(tmp_path: Path, *, systems: int) -> Path:
     return disk
 
 
+def replace_fstab(disk: Path, text: str) -> None:
+    (disk.parent / "fstab").write_text(text)
+    with loop_device(str(disk), ROOT, 64 << 20, write=True) as loop:
+        change = f"rm /etc/fstab\nwrite {disk.parent / 'fstab'} /etc/fstab\n"
+        subprocess.run(["debugfs", "-w", "-f", "-", loop], input=change.encode(), check=True, capture_output=True)
+
+
+def test_var_on_a_filesystem_of_its_own_is_refused(tmp_path: Path) -> None:
+    """What identity is written to it would be hidden when the system runs."""
+    disk = disk_with(tmp_path, systems=1)
+    for line in ("UUID=1-2 /var ext4 defaults 0 2", "LABEL=var  /var/lib  xfs"):
+        replace_fstab(disk, f"UUID=1-1 / ext4\n\n{line}\n")
+        with pytest.raises(IdentityError, match="is on a filesystem of its own"), mounted_root(str(disk), read_only=True):
+            pytest.fail("it was mounted")
+    replace_fstab(disk, "UUID=1-1 / ext4\n# /dev/sda2 /var ext4\n")
+    with mounted_root(str(disk), read_only=True) as (folder, _partition):
+        assert (folder / "etc/fstab").exists()
+    await_no_loop(disk)
+
+
 def test_system_is_found_named_and_clean(tmp_path: Path) -> None:
     disk = disk_with(tmp_path, systems=1)
     with mounted_root(str(disk)) as (folder, partition):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
 
 FILESYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs")
@@ -31,7 +32,18 @@ def mounted_root(disk: str, *, read_only: bool = False) -> Iterator[tuple[Path, 
                 f" {', '.join(map(str, roots)) or 'none'} does"
             )
         with roots[0].mounted("ro" if read_only else "rw") as folder:
+            _refuse_own_var(folder, disk)
             yield folder, roots[0]
+
+
+def _refuse_own_var(folder: Path, disk: str) -> None:
+    """What identity is written to C(/var) would lie under another filesystem when the system runs."""
+    for line in (Tree(folder).read("/etc/fstab") or "").splitlines():
+        if line.split()[1:2] in (["/var"], ["/var/lib"]) and not line.lstrip().startswith("#"):
+            raise IdentityError(
+                f"disk {disk}: {line.split()[1]} is on a filesystem of its own (etc/fstab), which is not supported: give the"
+                " master one filesystem for it and the root"
+            )
 
 
 def _is_root(partition: Partition) -> bool:

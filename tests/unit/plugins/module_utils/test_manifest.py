@@ -30,7 +30,7 @@ def test_row_becomes_variables_and_groups(tmp_path: Path) -> None:
         "ansible_host": "10.0.0.1",
         "teacher": "Ada",
     }
-    assert machine.member_of() == ["machines", "image_linux", "location_Room_1", "lab", "new"]
+    assert list(machine.member_of()) == ["machines", "image_linux", "location_Room_1", "lab", "new"]
 
 
 def test_csv_as_excel_writes_it(tmp_path: Path) -> None:
@@ -42,6 +42,15 @@ def test_yaml(tmp_path: Path) -> None:
     path = manifest(tmp_path, "- {name: pc-01, mac: ['52:54:00:77:01:01'], groups: [lab], vlan: 7}\n", "manifest.yml")
     (machine,) = read_manifest(path)
     assert (machine.groups, machine.extra) == (("lab",), {"vlan": 7})
+
+
+def test_field_that_is_left_empty_in_yaml_says_nothing(tmp_path: Path) -> None:
+    text = "- {name: pc-01, mac: '52:54:00:77:01:01', image: , location: , address: , groups: }\n"
+    (machine,) = read_manifest(manifest(tmp_path, text, "manifest.yml"))
+    assert machine.variables() == {"reimage_macs": ["52:54:00:77:01:01"]}
+    assert list(machine.member_of()) == ["machines"]
+    with pytest.raises(ManifestError, match="machine 1: '' cannot be the name"):
+        read_manifest(manifest(tmp_path, "- {name: , mac: '52:54:00:77:01:01'}\n", "manifest.yml"))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +65,11 @@ def test_yaml(tmp_path: Path) -> None:
         (HEAD + "a,525400770101,,,10.0.0.300,,\n", "manifest.csv:2: a: '10.0.0.300' is neither"),
         (HEAD + "a,525400770101\n", "manifest.csv:2: this line has another number of cells"),
         (HEAD, "there is no machine in it"),
+        (
+            HEAD + "a,525400770101,,B1 10,,,\nb,525400770102,,B1-10,,,\n",
+            r"manifest.csv:3: 'location_B1-10' and 'location_B1 10', at .*:2, would be one group, location_B1_10",
+        ),
+        ('name,mac,"image\na,525400770101,linux\n', r"manifest.csv:\d: unexpected end of data"),
         ("", "manifest.csv:1: there is no column name and no column mac"),
         ("name,mac,bad column\n", "'bad column'"),
         (HEAD.encode() + "a,525400770101,,Zürich,,,\n".encode("latin-1"), "manifest.csv:2: this is not UTF-8"),

@@ -43,6 +43,7 @@ def test_description_of_one_disk(wanted: dict[str, Any], path: str) -> None:
     ("wanted", "said"),
     [
         ({"size_min": 1}, "ambiguous: /dev/nvme0n1 .*; /dev/sda"),
+        ({"size_min": "500GB"}, "size_min=500GB: say how many bytes"),
         ({"serial": "S9"}, "matches no disk. There is: /dev/nvme0n1"),
         ({"serial": "S3"}, "matches no disk"),
         ({"colour": "red"}, "colour does not describe a disk"),
