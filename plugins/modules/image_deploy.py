@@ -69,8 +69,8 @@ options:
   preserve:
     description:
       - Partitions of the disk that stay untouched, by number, label, name or type, such as V(DATA) or V(home). Each must match
-        exactly one partition. One that the image has another one for under its number gets a new number, and so cannot be named by
-        that.
+        exactly one partition. One under whose number the image has another one gets a new number, and so cannot be named by its
+        number.
     type: list
     elements: str
     default: []
