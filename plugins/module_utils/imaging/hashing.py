@@ -31,7 +31,7 @@ HAS_BLAKE3 = _library is not None
 
 def sha256(data: Buffer) -> bytes:
     """Return the SHA-256."""
-    return _zeros_sha256(len(data)) if is_zeros(data) else hashlib.sha256(data).digest()
+    return zeros_sha256(len(data)) if is_zeros(data) else hashlib.sha256(data).digest()
 
 
 def blake3(data: Buffer) -> bytes:
@@ -45,7 +45,8 @@ def is_zeros(data: Buffer) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _zeros_sha256(length: int) -> bytes:
+def zeros_sha256(length: int) -> bytes:
+    """Return the SHA-256 of that many zeros, at most a chunk, without looking at any."""
     return hashlib.sha256(ZEROS[:length]).digest()
 
 

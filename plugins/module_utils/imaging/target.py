@@ -12,7 +12,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extent
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import ZEROS, Digest, is_zeros, sha256
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import Digest, is_zeros, zeros_sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Region
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import Place
 
@@ -63,7 +63,7 @@ class Chunk(NamedTuple):
     @property
     def free_id(self) -> bytes:
         """The id that it has in the image if all of it is free."""
-        return sha256(ZEROS[: min(CHUNK_SIZE, self.target.place.region.size - self.start)])
+        return zeros_sha256(min(CHUNK_SIZE, self.target.place.region.size - self.start))
 
     def is_free_empty(self, data: memoryview) -> bool:
         """Whether nothing but zeros is where I(data), the image's chunk, is said to be free."""

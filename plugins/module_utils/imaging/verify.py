@@ -13,7 +13,7 @@ from functools import partial
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import ZEROS, sha256
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import zeros_sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
@@ -103,5 +103,5 @@ def _collect(
             start, length = number * CHUNK_SIZE, min(CHUNK_SIZE, region.size - number * CHUNK_SIZE)
             lengths[identifier] = length
             used = next(region.extents.within(start, start + length), None)
-            if used is None and identifier != sha256(ZEROS[:length]):
+            if used is None and identifier != zeros_sha256(length):
                 raise DamagedError(f"its index is damaged: it says that chunk {number} of partition {region.number} is free")
