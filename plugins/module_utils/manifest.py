@@ -111,7 +111,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             if any(str(value).strip() for value in row.values()):
                 yield place, {key: value.strip() for key, value in row.items()}
     except csv.Error as error:
-        raise ManifestError(f"{path}:{max(reader.line_num, 1)}: {error}") from error
+        raise ManifestError(f"{path}:{reader.reader.line_num}: {error}") from error
 
 
 def _yaml_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -129,7 +129,6 @@ def _yaml_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
         joined = {
             key: " ".join(map(str, item)) if key in ("mac", "groups") and isinstance(item, list) else item
             for key, item in row.items()
-            if item is not None or key in REQUIRED
         }
         yield place, {key: str("" if item is None else item) if key in _KNOWN else item for key, item in joined.items()}
 

@@ -19,7 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
@@ -172,7 +172,7 @@ class _Writer:
         used = list(region.extents.within(start, start + length))
         data = self._device.read_used(start, length, region.extents, region.start) if used else ZEROS[:length]
         at = slice(32 * number, 32 * (number + 1))
-        identifier = b""
+        identifier = b"" if used else zeros_sha256(length)
         if used and HAS_BLAKE3:
             fast = self._blake3[region.number][at] = blake3(data)
             identifier = self._last.by_blake3.get(fast, b"")

@@ -105,22 +105,12 @@ def _needed_by(folder: Path) -> set[str]:
         ) from error
 
 
-class _Folder:
+class _Folder(PathStore):
     """The description of one image, in whatever folder it is."""
 
-    def __init__(self, folder: Path) -> None:
-        self.where = str(folder)
-        self._folder = folder
-
     def get(self, path: str) -> bytes:
-        """Return a file of the image."""
-        file = self._folder / Path(path).name
-        try:
-            return file.read_bytes()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise ImagingError(f"{file}: {error.strerror}") from error
+        """Return a file of the image, wherever the store would have it."""
+        return super().get(Path(path).name)
 
 
 def _remove(store: PathStore, image: str, version: str) -> None:

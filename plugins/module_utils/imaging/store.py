@@ -130,7 +130,7 @@ class PathStore:
             for file, data in {**tables, "index.json": index.encode()}.items():
                 self.write(staging / file, data)
             # The chunks must be on the disk before the index that names them.
-            run(["sync", "--file-system", str(self.root)], timeout=_SYNC_TIMEOUT)
+            sync(self.root)
             _move(staging, target)
         except OSError as error:
             raise ImagingError(f"{index.image} cannot be published in {self.root}: {error.strerror}") from error
@@ -148,6 +148,11 @@ class PathStore:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
+
+
+def sync(path: Path) -> None:
+    """Return when all that was written to the filesystem of I(path) is on its disk."""
+    run(["sync", "--file-system", str(path)], timeout=_SYNC_TIMEOUT)
 
 
 def open_store(where: str) -> PathStore | HttpStore:

@@ -9,7 +9,6 @@ Source: C(ocs-sr) and C(ocs-functions) of Clonezilla 5.3, checked with folders t
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Callable
@@ -172,7 +171,7 @@ class Folder:
                 f"{gap} is missing or truncated: the boot loader is in the {first - SECTOR} bytes before the first partition,"
                 f" and {len(head) - SECTOR} are there; copy the folder again"
             )
-        disk.write_head(head, gap=not is_gpt)
+        disk.write_head(head, SECTOR if is_gpt else first)
 
     def _refuse_encrypted(self) -> None:
         if (self._folder / "ecryptfs.info").exists():
@@ -190,13 +189,9 @@ class Folder:
 
     def _check_small_files(self) -> None:
         """Compare with their checksums the files that describe the disk; those of partitions are compared as they are read."""
-        for name, (algorithm, wanted) in self._sums.items():
-            if name in ("disk", "parts") or re.match(rf"{self._disk_name}-|swappt-", name):
-                digest = hashlib.new(algorithm, (self._folder / name).read_bytes(), usedforsecurity=False).hexdigest()
-                if digest != wanted:
-                    raise ImagingError(
-                        f"{self._folder / name} is damaged: its {algorithm} checksum is not the one that the folder names"
-                    )
+        small = [name for name in self._sums if name in ("disk", "parts") or re.match(rf"{self._disk_name}-|swappt-", name)]
+        for _block in Parts([self._folder / name for name in small], self._sums).read(lambda _count: None):
+            pass
 
     def _missing(self, name: str) -> ImagingError:
         lvm = " (Clonezilla keeps LVM by logical volume, which is not supported)" if any(self._folder.glob("lvm_*")) else ""

@@ -74,14 +74,12 @@ class WorkDisk:
         except CommandError as error:
             raise ImagingError(f"{what} is not a partition table that sfdisk understands: {error}") from error
 
-    def write_head(self, data: bytes, *, gap: bool) -> None:
-        """Put the boot code of I(data), a disk's first bytes, before the table; and with I(gap) what stands behind it."""
+    def write_head(self, data: bytes, end: int) -> None:
+        """Put the boot code of I(data), a disk's first bytes, before the table, and what stands behind the table up to I(end)."""
         with self.path.open("r+b") as file:
             file.write(data[:_BOOT_CODE])
-            if gap:
-                first = min(partition.start for partition in self.partitions())
-                file.seek(SECTOR)
-                file.write(data[SECTOR:first])
+            file.seek(SECTOR)
+            file.write(data[SECTOR:end])
 
     def head(self, length: int, offset: int = 0) -> bytes:
         """Return bytes of the disk."""

@@ -114,7 +114,7 @@ def _refuse_dependent(path: Path, info: dict[str, Any]) -> None:
     if data.get("parent-cid") not in (None, 0xFFFFFFFF):
         others.append("the disk that its snapshot was made of")
     # A split VMDK is several files, which lie beside it.
-    extents = [Path(extent["filename"]) for extent in data.get("extents", [])]
+    extents = [Path(extent["filename"]) for extent in _extents(info)]
     others += [str(extent) for extent in extents if extent.resolve().parent != path.resolve().parent]
     if others:
         raise ImagingError(
@@ -136,12 +136,19 @@ def _refuse_truncated(path: Path, kind: str, info: dict[str, Any]) -> None:
             raise ImagingError(f"{path} is truncated: it has {size} bytes of {data_at + block * allocated}")
     # What QEMU checks of a VMDK whose content lies beside it does not include the length of that.
     flat: dict[Path, int] = {}
-    for extent in info.get("format-specific", {}).get("data", {}).get("extents", []):
+    for extent in _extents(info):
         if extent.get("format") in _FLAT:
             flat[Path(extent["filename"])] = flat.get(Path(extent["filename"]), 0) + extent["virtual-size"]
     for part, wanted in flat.items():
-        if part.stat().st_size < wanted:
-            raise ImagingError(f"{part} is truncated: it has {part.stat().st_size} bytes of {wanted}")
+        size = part.stat().st_size
+        if size < wanted:
+            raise ImagingError(f"{part} is truncated: it has {size} bytes of {wanted}")
+
+
+def _extents(info: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the files, or parts of files, that a VMDK consists of; other formats have none."""
+    found: list[dict[str, Any]] = info.get("format-specific", {}).get("data", {}).get("extents", [])
+    return found
 
 
 def _runs(pid: int) -> bool:

@@ -144,7 +144,7 @@ class Folder:
         wanted = min(first, _LARGEST_HEAD) if first // SECTOR not in _MBR_ALONE else SECTOR
         if not is_gpt and (self._folder / "d1.has_grub").exists() and len(head) < wanted:
             raise ImagingError(f"{self._folder / 'd1.mbr'} has {len(head)} bytes of {wanted}: the boot loader is truncated")
-        disk.write_head(head, gap=not is_gpt)
+        disk.write_head(head, SECTOR if is_gpt else first)
 
 
 def write(disk: WorkDisk, folder: Path, image: str, level: int, count: Count) -> None:

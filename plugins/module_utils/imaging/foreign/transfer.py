@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Union
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture, new_version
@@ -24,14 +23,13 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_f
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import NONE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, Reader
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, Reader, sync
 
 AUTO, CLONEZILLA, FOG = "auto", "clonezilla", "fog"
 _FOLDERS = {CLONEZILLA: clonezilla, FOG: fog}
 _WRITERS = {CLONEZILLA: clonezilla_writer.write, FOG: fog.write}
 EXPORT_FORMATS = (*_FOLDERS, *FORMATS)
 IMPORT_FORMATS = (AUTO, *EXPORT_FORMATS)
-_SYNC_TIMEOUT = 3600
 
 Folder = Union[clonezilla.Folder, fog.Folder]
 
@@ -161,7 +159,7 @@ def _appearing(destination: Path) -> Iterator[Path]:
     try:
         yield partial
         # What is at the destination is never looked at again, so it must be on the disk first.
-        run(["sync", "--file-system", str(partial)], timeout=_SYNC_TIMEOUT)
+        sync(partial)
         if destination.is_dir():
             destination.rmdir()
         partial.rename(destination)
