@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; 
   proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   server {{ listen 8080; location / {{ root {store}; }} }} }}
 """
-SERVER, CLIENT = "reimage-bench-s", "reimage-bench-c"
+SERVER, CLIENT = f"bench-{os.getpid()}-s", f"bench-{os.getpid()}-c"
 
 
 @contextmanager

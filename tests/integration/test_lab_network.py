@@ -20,9 +20,9 @@ def network(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[st
     return subprocess.run([SCRIPT, verb, PREFIX, *arguments], capture_output=True, text=True, check=False)
 
 
-def running() -> bool:
+def namespaces() -> set[str]:
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
-    return f"{PREFIX}-lab" in listed.split()
+    return {word for word in listed.split() if word.startswith(f"{PREFIX}-")}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def mine(tmp_path: Path) -> Iterator[Path]:
     assert network("up", root, "lan").returncode == 0
     yield root
     network("down", root)
-    assert not running()
+    assert not namespaces()
 
 
 def test_lab_is_refused_what_another_one_uses(mine: Path, tmp_path: Path) -> None:
@@ -45,10 +45,25 @@ def test_lab_is_refused_what_another_one_uses(mine: Path, tmp_path: Path) -> Non
 
 def test_lab_is_taken_away_by_its_own_clone_only(mine: Path, tmp_path: Path) -> None:
     assert network("down", tmp_path / "other").returncode == 0
-    assert running()
+    assert namespaces() == {f"{PREFIX}-lab"}
 
 
 def test_lab_whose_clone_was_deleted_can_be_taken_away(mine: Path, tmp_path: Path) -> None:
     mine.rmdir()
     assert network("down", tmp_path / "other").returncode == 0
-    assert not running()
+    assert not namespaces()
+
+
+def test_what_a_killed_run_left_behind_does_not_stand_in_the_way(mine: Path, tmp_path: Path) -> None:
+    assert network("machine", "server", "lan=192.0.2.1/24").returncode == 0
+    inside = subprocess.run(["ip", "netns", "pids", f"{PREFIX}-lab"], capture_output=True, text=True, check=True).stdout
+    assert inside, "nothing lives in a lab that has just been made"
+    subprocess.run(["kill", "-KILL", *inside.split()], check=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    try:
+        assert network("up", other, "lan").returncode == 0
+        assert namespaces() == {f"{PREFIX}-lab"}
+        assert network("up", mine, "lan").returncode == 1
+    finally:
+        network("down", other)

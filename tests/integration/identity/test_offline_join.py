@@ -24,7 +24,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volum
 from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import make_disk
 
 ROOT = Path(__file__).resolve().parents[3]
-SPACE, ADDRESS, PASSWORD = "reimage-ad", "192.0.2.1", "Passw0rd.of.tests"
+SPACE, ADDRESS, PASSWORD = f"test-ad-{os.getpid()}", "192.0.2.1", "Passw0rd.of.tests"
 DOMAIN = Domain("lab.test", "Administrator", PASSWORD, controller="dc1.lab.test")
 
 
