@@ -14,6 +14,7 @@ description:
   - C(HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet), which does not exist in a Windows that is not running, means the control set
     that Windows will use.
   - A hive is written once, and only if something in it differs. If one change cannot be, nothing is written.
+  - Without O(disk) and O(path), only what is declared is checked, so that a mistake is found before a disk is written.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment:
   - reimage.lab.attributes
@@ -84,7 +85,7 @@ hives:
   elements: str
 exported:
   description: The keys of O(export), as a registry file.
-  returned: when O(export) is given
+  returned: when O(export) is given, and there is a Windows to read it from
   type: str
 """
 
@@ -94,7 +95,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change, declared, read
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import export, merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import by_hive, export, merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
 
 
@@ -104,6 +105,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     changes += [declared({key: value for key, value in item.items() if value is not None}) for item in options["keys"]]
     if options["path"]:
         return apply(module, Path(options["path"]), changes)
+    if not options["disk"]:
+        by_hive(changes)
+        return {"changed": False, "hives": []}
     with mounted_windows(options["disk"], read_only=module.check_mode) as (folder, _partition):
         return apply(module, folder, changes)
 
@@ -141,7 +145,6 @@ def main() -> None:
             "export": {"type": "list", "elements": "str", "default": []},
         },
         mutually_exclusive=[("disk", "path")],
-        required_one_of=[("disk", "path")],
         supports_check_mode=True,
     )
     run_module(module, work)

@@ -230,5 +230,6 @@ def test_machine_that_never_checks_in_is_named_with_what_was_awaited(play: Play,
     assert result.returncode != 0
     assert re.search(r"pc-01.*check.?in.*15 s", result.stdout), result.stdout[-3000:]
     assert records()["pc-01"]["state"] == "failed"
+    assert "It had not been asked to restart, for it did not answer: " in records()["pc-01"]["reason"]
     for changed in (1, 0):  # it is called off, and then it is
         assert fields(play("reimage.lab.disarm", "target=pc-01").stdout, "pc-01")["changed"] == changed

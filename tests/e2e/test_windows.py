@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,19 +49,27 @@ INJECTED = {
 
 
 @pytest.fixture(scope="module")
-def output(play: Play) -> str:
+def refused(play: Play) -> str:
+    """What the playbook printed when pc-05 could not get drivers from where the inventory said, with a master to give it."""
+    captured = play("reimage.lab.capture_master", "target=master-windows")
+    assert captured.returncode == 0, captured.stdout[-4000:]
+    done = play("reimage-lab.yml", "target=pc-05", "reimage_drivers=//10.77.1.2/nowhere")
+    assert done.returncode != 0, done.stdout[-4000:]
+    return captured.stdout + done.stdout
+
+
+@pytest.fixture(scope="module")
+def output(refused: str, play: Play) -> str:
     """What the playbooks printed that captured the master and reimaged pc-05."""
     packs = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/drivers/_any/_any"
     for name, device in (("net", CARD), ("other", r"PCI\VEN_8086&DEV_FFFF")):
         (packs / name).mkdir(parents=True)
         (packs / name / "card.inf").write_text(INF.replace("IDS", device))
         (packs / name / "card.sys").write_bytes(b"MZ")
-    captured = play("reimage.lab.capture_master", "target=master-windows")
-    assert captured.returncode == 0, captured.stdout[-4000:]
     done = play("reimage-lab.yml", "target=pc-05")
     assert done.returncode == 0, done.stdout[-4000:]
     switch("pc-05", "stopped")
-    return captured.stdout + done.stdout
+    return refused + done.stdout
 
 
 @contextmanager
@@ -92,10 +101,16 @@ def answer(windows: Path, *names: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def test_share_that_cannot_be_had_is_named_before_the_disk_is_written(refused: str) -> None:
+    assert re.search(r"pc-05: Mount the share: mount error\(2\)", refused)
+    with (ROOT / "var/lab/pcs/pc-05.raw").open("rb") as disk:
+        assert not any(disk.read(1 << 20))
+
+
 def test_machine_is_released(output: str) -> None:
     record = records()["pc-05"]
     assert record["image"].startswith("classroom-windows/")
-    states = ["armed", "booted", "preflight", "writing", "verified", "identified", "released"]
+    states = ["armed", "booted", "preflight", "failed", "preflight", "writing", "verified", "identified", "released"]
     assert [entry["state"] for entry in record["history"]] == states
 
 
@@ -156,9 +171,17 @@ def test_second_run_changes_nothing(output: str, play: Play) -> None:
     assert fields(again.stdout, "pc-05")["changed"] == 0
 
 
-def test_mistake_is_found_before_anything_is_touched(output: str, play: Play) -> None:
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ('{"reimage_windows": {"time_zone": "Europe/Berlin"}}', "Windows knows no 'Europe/Berlin'"),
+        (r'{"reimage_registry": [{"path": "HKCU\\Software\\Example"}]}', "in no hive of a Windows that is not running"),
+        ('{"reimage_domain": {"domain": "school.example.org"}}', "reimage_domain needs domain, username and password"),
+    ],
+)
+def test_mistake_is_found_before_anything_is_touched(output: str, play: Play, declared: str, said: str) -> None:
     before = records()["pc-05"]
-    refused = play("reimage-lab.yml", "target=pc-05", "reimage_force=true", '{"reimage_windows": {"time_zone": "Europe/Berlin"}}')
-    assert refused.returncode != 0
-    assert "Windows knows no 'Europe/Berlin'" in refused.stdout
+    done = play("reimage-lab.yml", "target=pc-05", "reimage_force=true", declared)
+    assert done.returncode != 0
+    assert said in done.stdout
     assert records()["pc-05"] == before

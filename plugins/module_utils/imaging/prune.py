@@ -55,7 +55,7 @@ def prune(
     """
     doomed = _doomed(store, name, versions, keep)
     result = Pruned([f"{image}/{version}" for image, version in doomed])
-    before = store.now() - grace
+    before = _now(store, dry_run=dry_run) - grace
     staged = _entries(store.root / "staging")
     leftovers = [path for path, _size in _older(staged, before)]
     waiting = [path for path in staged if path.name.startswith(_REMOVED) and path not in leftovers]
@@ -74,6 +74,15 @@ def prune(
     if not dry_run:
         _clear(leftovers)
     return result
+
+
+def _now(store: PathStore, *, dry_run: bool) -> float:
+    try:
+        return store.now()
+    except ImagingError:
+        if not dry_run:
+            raise
+        return time.time()  # a store that cannot be written does not tell its clock
 
 
 def _doomed(store: PathStore, name: str, versions: Sequence[str], keep: int) -> list[tuple[str, str]]:

@@ -317,6 +317,17 @@ class TestPrune:
             assert (bool(would.chunks), bool(would.leftovers)) == (freed, freed)
         assert not list((store.root / "staging").iterdir())
 
+    def test_dry_run_needs_no_store_that_can_be_written(self, store: PathStore, changed: Path) -> None:
+        capture(store, str(changed), "lab", "2")
+        sh("mount", "--bind", "-o", "ro", store.root, store.root)
+        try:
+            later = PathStore(store.root)
+            assert prune(later, "lab", ["2"], dry_run=True).versions == ["lab/2"]
+            with pytest.raises(ReimageError, match="cannot be written"):
+                prune(later, "lab", ["2"])
+        finally:
+            sh("umount", store.root)
+
     def test_what_killed_writers_left_is_removed_after_the_grace(self, store: PathStore) -> None:
         before = everything(store)
         chunk = next(path for path in before if path.suffix == ".cacnk")

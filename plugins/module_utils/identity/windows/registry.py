@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Sequence
+from typing import Iterable, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hives
@@ -37,18 +37,26 @@ def open_hive(volume: Volume, file: str) -> Hive:
     return Hive(path)
 
 
-def merge(volume: Volume, changes: Sequence[Change], *, dry_run: bool = False) -> Merged:
-    """Have the registry be as it should. Nothing is written where nothing differs, and nothing at all if one change cannot be.
+def by_hive(changes: Iterable[Change]) -> dict[str, list[tuple[str, Change]]]:
+    """Return the changes of each hive, with the paths of their keys in it.
 
-    :raises IdentityError: A key is in no hive, or a hive is dirty or damaged.
+    :raises IdentityError: A key is in no hive.
     """
     planned: dict[str, list[tuple[str, Change]]] = {}
     for change in changes:
         file, key = hives.place(change.key)
         planned.setdefault(file, []).append((key, change))
+    return planned
+
+
+def merge(volume: Volume, changes: Sequence[Change], *, dry_run: bool = False) -> Merged:
+    """Have the registry be as it should. Nothing is written where nothing differs, and nothing at all if one change cannot be.
+
+    :raises IdentityError: A key is in no hive, or a hive is dirty or damaged.
+    """
     result = Merged()
     pending: list[tuple[str, list[tuple[str, Change]]]] = []
-    for file, wanted in planned.items():
+    for file, wanted in by_hive(changes).items():
         hive = open_hive(volume, file)
         if file == _SYSTEM:
             current = hives.control_set(hive)
