@@ -57,7 +57,7 @@ def _assert_nothing_is_left() -> None:
     programs = ("qemu-system", "systemd-nspawn", "slirp4netns", "dnsmasq", "isc-dhcp")
     left = [line for line in listed if str(ROOT / "var/lab") in line and any(name in line for name in programs)]
     found = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout.splitlines()
-    namespaces = [line for line in found if line.startswith("reimage-lab")]
+    namespaces = [line for line in found if line.startswith("reimage")]
     assert (left, namespaces) == ([], [])
 
 
