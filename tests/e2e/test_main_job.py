@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.lab.qmp import Monitor
 
@@ -35,6 +34,7 @@ STATES = [
     "reachable",
     "done",
 ]
+IDENTITY = ["/etc/hostname", "/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"]
 
 
 def test_every_machine_walked_all_states_in_order(demo: str) -> None:
@@ -87,26 +87,24 @@ def test_screen_of_a_pc_can_be_looked_at_and_its_reset_button_pressed(demo: str,
     wait_until(lambda: log.stat().st_size > before, 120, "pc-02 to start again")
 
 
-@pytest.mark.parametrize("file", ["/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"])
-def test_what_must_differ_between_machines_is_not_the_masters_either(demo: str, file: str) -> None:
-    found = []
+def content_of(file: str, filesystem: str) -> str:
+    return subprocess.run(["debugfs", "-R", f"cat {file}", filesystem], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_disks_are_clean_and_hold_identities_that_neither_another_nor_the_master_has(demo: str) -> None:
+    """Read from each disk with e2fsck and debugfs, while the PC is switched off as if its plug had been pulled."""
+    found: dict[str, list[str]] = {}
     for name in ("master", *PCS):
+        switch(name, "stopped")
         with attached(ROOT / f"var/lab/pcs/{name}.raw") as loop:
-            found.append(subprocess.run(["debugfs", "-R", f"cat {file}", loop], check=True, capture_output=True).stdout.strip())
-    assert all(found[1:])
-    assert len(set(found)) == len(found)
-
-
-@pytest.mark.parametrize("name", PCS)
-def test_disk_holds_its_identity_and_a_clean_filesystem(demo: str, play: Play, name: str) -> None:
-    """Read with e2fsck and debugfs from its disk, while production is switched off as if its plug had been pulled."""
-    switch(name, "stopped")
-    with attached(ROOT / f"var/lab/pcs/{name}.raw") as loop:
-        # As the next start would: the journal is replayed first.
-        assert subprocess.run(["e2fsck", "-fp", loop], check=False, capture_output=True).returncode in (0, 1)
-        assert subprocess.run(["e2fsck", "-fn", loop], check=False, capture_output=True).returncode == 0
-        hostname = subprocess.run(["debugfs", "-R", "cat /etc/hostname", loop], check=True, capture_output=True, text=True).stdout
-    assert hostname.strip() == name
+            # As the next start would: the journal is replayed first.
+            assert subprocess.run(["e2fsck", "-fp", loop], check=False, capture_output=True).returncode in (0, 1)
+            assert subprocess.run(["e2fsck", "-fn", loop], check=False, capture_output=True).returncode == 0
+            found[name] = [content_of(file, loop) for file in IDENTITY]
+    assert all(all(found[name]) for name in PCS), found
+    assert [found[name][0] for name in PCS] == PCS
+    for values in zip(*found.values()):
+        assert len(set(values)) == len(values), values
 
 
 class TestBadInput:
