@@ -40,14 +40,16 @@ def _run(arguments: list[str], timeout: float, **environment: str) -> subprocess
 @pytest.fixture(scope="session")
 def demo() -> Iterator[str]:
     """What `make demo` printed. The lab stays up until the session ends."""
-    lab = ["ansible-playbook", "-i", "inventories/virtual-lab", "reimage.lab.virtual_lab", "-e"]
+    lab_down = ["ansible-playbook", "-i", "inventories/virtual-lab", "reimage.lab.virtual_lab", "-e", "virtual_lab_state=absent"]
     try:
+        _run(lab_down, PLAY_TIMEOUT)  # one that a person left running has disks that are not new
         result = _run(["scripts/demo"], DEMO_TIMEOUT, KEEP_LAB="1")
         (ROOT / "var/demo.log").write_text(result.stdout)
         assert result.returncode == 0, result.stdout[-6000:]
         yield result.stdout
     finally:
-        _run([*lab, "virtual_lab_state=absent"], PLAY_TIMEOUT)
+        result = _run(lab_down, PLAY_TIMEOUT)
+        assert result.returncode == 0, result.stdout[-3000:]
         _assert_nothing_is_left()
 
 
@@ -57,7 +59,7 @@ def _assert_nothing_is_left() -> None:
     programs = ("qemu-system", "systemd-nspawn", "slirp4netns", "dnsmasq", "isc-dhcp")
     left = [line for line in listed if str(ROOT / "var/lab") in line and any(name in line for name in programs)]
     found = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout.splitlines()
-    namespaces = [line for line in found if line.startswith("reimage")]
+    namespaces = [line for line in found if line.startswith("reimage-")]
     assert (left, namespaces) == ([], [])
 
 

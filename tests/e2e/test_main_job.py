@@ -87,8 +87,8 @@ def test_screen_of_a_pc_can_be_looked_at_and_its_reset_button_pressed(demo: str,
     wait_until(lambda: log.stat().st_size > before, 120, "pc-02 to start again")
 
 
-def content_of(file: str, filesystem: str) -> str:
-    return subprocess.run(["debugfs", "-R", f"cat {file}", filesystem], check=True, capture_output=True, text=True).stdout.strip()
+def debugfs(request: str, filesystem: str) -> str:
+    return subprocess.run(["debugfs", "-R", request, filesystem], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def test_disks_are_clean_and_hold_identities_that_neither_another_nor_the_master_has(demo: str) -> None:
@@ -100,7 +100,7 @@ def test_disks_are_clean_and_hold_identities_that_neither_another_nor_the_master
             # As the next start would: the journal is replayed first.
             assert subprocess.run(["e2fsck", "-fp", loop], check=False, capture_output=True).returncode in (0, 1)
             assert subprocess.run(["e2fsck", "-fn", loop], check=False, capture_output=True).returncode == 0
-            found[name] = [content_of(file, loop) for file in IDENTITY]
+            found[name] = [debugfs(f"cat {file}", loop) for file in IDENTITY]
     assert all(all(found[name]) for name in PCS), found
     assert [found[name][0] for name in PCS] == PCS
     for values in zip(*found.values()):
@@ -148,15 +148,20 @@ def test_check_mode_says_what_would_be_done_and_does_nothing(play: Play) -> None
 def test_repair_writes_what_was_damaged_and_little_else(play: Play) -> None:
     disk = ROOT / "var/lab/pcs/pc-01.raw"
     switch("pc-01", "stopped")
-    files, damage = largest_partition(disk)["start"] * 512 + (33 << 20), b"\xff" * (2 << 20)  # not where it may be free
+    with attached(disk) as loop:
+        block = int(debugfs("bmap /srv/lesson/page-100.txt 0", loop))
+    place = largest_partition(disk)["start"] * 512 + block * 4096
     with disk.open("r+b") as file:
-        file.seek(files)
-        file.write(damage)
+        file.seek(place)
+        page = file.read(65536)
+        assert page.startswith(b"page 100 of the lesson")
+        file.seek(place)
+        file.write(b"\xff" * len(page))
     result = play("reimage.lab.repair", "target=pc-01")
     assert result.returncode == 0, result.stdout[-4000:]
     with disk.open("rb") as file:
-        file.seek(files)
-        assert b"\xff" * 4096 not in file.read(len(damage))
+        file.seek(place)
+        assert file.read(len(page)) == page
     assert records()["pc-01"]["state"] == "done"
     work = json.loads((ROOT / "var/report/report.json").read_text())["runs"][0]["machines"][0]["work"]
     assert 0 < work["bytes_written"] < work["bytes_used"] / 2

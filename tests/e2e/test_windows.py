@@ -63,7 +63,7 @@ def output(refused: str, play: Play) -> str:
     """What the playbooks printed that captured the master and reimaged pc-05."""
     packs = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/drivers/_any/_any"
     for name, device in (("net", CARD), ("other", r"PCI\VEN_8086&DEV_FFFF")):
-        (packs / name).mkdir(parents=True)
+        (packs / name).mkdir(parents=True, exist_ok=True)
         (packs / name / "card.inf").write_text(INF.replace("IDS", device))
         (packs / name / "card.sys").write_bytes(b"MZ")
     done = play("reimage-lab.yml", "target=pc-05")

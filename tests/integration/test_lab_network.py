@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Iterator
@@ -13,7 +14,7 @@ from typing import Iterator
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "roles/virtual_lab/files/network"
-PREFIX = "test-two-labs"
+PREFIX = f"test-{os.getpid()}"
 
 
 def network(verb: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -25,7 +25,9 @@ def disk(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def loop(disk: Path) -> Iterator[str]:
-    name = subprocess.run(["losetup", "--find", "--show", disk], check=True, capture_output=True, text=True).stdout.strip()
+    name = subprocess.run(
+        ["losetup", "--find", "--show", "--sector-size=512", disk], check=True, capture_output=True, text=True
+    ).stdout.strip()
     yield name
     subprocess.run(["losetup", "--detach", name], check=True)
 
@@ -49,7 +51,7 @@ def test_mounted_filesystem_is_named(disk: Path, loop: str, tmp_path: Path) -> N
 
 
 def test_filesystem_mounted_through_a_loop_device_over_the_disk_is_named(disk: Path, loop: str, tmp_path: Path) -> None:
-    arguments = ["losetup", "--find", "--show", "--offset", str(1 << 20), loop]
+    arguments = ["losetup", "--find", "--show", "--sector-size=512", "--offset", str(1 << 20), loop]
     inner = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.strip()
     try:
         subprocess.run(["mkfs.ext4", "-q", inner], check=True)

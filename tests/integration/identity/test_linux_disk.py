@@ -166,7 +166,7 @@ def firmware(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.fixture
 def device(disk: Path) -> Iterator[str]:
     """The disk as a block device."""
-    loop = sh("losetup", "--find", "--show", disk).strip()
+    loop = sh("losetup", "--find", "--show", "--sector-size=512", disk).strip()
     yield loop
     sh("losetup", "--detach", loop)
 

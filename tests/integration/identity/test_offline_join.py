@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -38,12 +39,12 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A domain controller for lab.test."""
     folder = tmp_path_factory.mktemp("ad")
     resolver = Path("/etc/netns", SPACE)
-    resolver.mkdir(parents=True)
-    (resolver / "resolv.conf").write_text(f"nameserver {ADDRESS}\nsearch lab.test\n")
-    (resolver / "hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} dc1.lab.test dc1\n")
-    subprocess.run(["ip", "netns", "add", SPACE], check=True)
     server = None
+    subprocess.run(["ip", "netns", "add", SPACE], check=True)
     try:
+        resolver.mkdir(parents=True)
+        (resolver / "resolv.conf").write_text(f"nameserver {ADDRESS}\nsearch lab.test\n")
+        (resolver / "hosts").write_text(f"127.0.0.1 localhost\n{ADDRESS} dc1.lab.test dc1\n")
         for words in (["link", "set", "lo", "up"], ["address", "add", f"{ADDRESS}/32", "dev", "lo"]):
             subprocess.run(["ip", "-n", SPACE, *words], check=True)
         words = [
@@ -64,9 +65,7 @@ def controller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             server.terminate()
             server.wait(30)
         subprocess.run(["ip", "netns", "delete", SPACE], check=True)
-        for file in resolver.iterdir():
-            file.unlink()
-        resolver.rmdir()
+        shutil.rmtree(resolver, ignore_errors=True)
 
 
 def _wait_for_accounts(folder: Path) -> None:
@@ -154,7 +153,8 @@ def test_role_gives_a_windows_the_account_that_was_made_for_it(controller: Path,
     }
     (tmp_path / "boot/state").mkdir(parents=True)
     words = ["ansible-playbook", "-v", "-i", "PC-LAB-010,", tmp_path / "play.yml", "-e", json.dumps(variables)]
-    done = subprocess.run(inside(*words), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    environment = {**os.environ, "REIMAGE_REPORT_DIRECTORY": str(tmp_path / "report")}
+    done = subprocess.run(inside(*words), cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
     with mounted_windows(str(tmp_path / "disk.raw"), read_only=True) as (folder, _partition):
         path = "string(//*[local-name()='AccountData'])"

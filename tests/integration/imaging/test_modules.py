@@ -96,7 +96,7 @@ class TestSecondRun:
 
         class Slow(SimpleHTTPRequestHandler):
             def do_GET(self) -> None:
-                time.sleep(0.3)
+                time.sleep(1)
                 super().do_GET()
 
             def log_message(self, *_unused: object) -> None:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import I
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
+from ..loops import await_no_loop
 from .conftest import MIB, ROOT, WINDOWS, mounted, partition, sh
 from .test_layouts import LINUX, check, files, make, sizes
 
@@ -65,8 +67,8 @@ def start(action: str, store: PathStore, disk: Path, version: str) -> subprocess
 
 
 def duration(action: str, store: PathStore, disk: Path, version: str) -> float:
-    began = time.monotonic()
     process = start(action, store, disk, version)
+    began = time.monotonic()
     assert process.wait(120) == 0
     return time.monotonic() - began
 
@@ -84,10 +86,12 @@ def cut(action: str, store: PathStore, disk: Path, version: str, after: float) -
 
 def kill(process: subprocess.Popen[bytes], disk: Path) -> None:
     """Kill the work and what it runs, and remove what no power cut would leave."""
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it has ended
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for loop in sh("losetup", "--noheadings", "--list", "--output", "NAME", "--associated", disk).decode().split():
-        sh("losetup", "--detach", loop)
+        subprocess.run(["losetup", "--detach", loop], check=False, capture_output=True)  # it may go by itself
+    await_no_loop(disk)
 
 
 def digest(disk: Path) -> str:
