@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ansible_collections.__path__ = [str(ROOT / "var/collections/ansible_collections"), *ansible_collections.__path__]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group("lab" if item.path.is_relative_to(ROOT / "tests/e2e") else "disks"))

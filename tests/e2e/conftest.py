@@ -10,7 +10,7 @@ import json
 import os
 import re
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -54,13 +54,21 @@ def demo() -> Iterator[str]:
 
 
 def _assert_nothing_is_left() -> None:
-    """No namespace, no machine and no PC of the lab, also after a failure."""
+    """No namespace, no machine, nothing that ran in one, and no PC of the lab, also after a failure."""
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
     programs = ("qemu-system", "systemd-nspawn", "slirp4netns", "dnsmasq", "isc-dhcp")
     left = [line for line in listed if str(ROOT / "var/lab") in line and any(name in line for name in programs)]
     found = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout.splitlines()
     namespaces = [line for line in found if line.startswith("reimage-")]
-    assert (left, namespaces) == ([], [])
+    inside = [path.parent.name for path in Path("/proc").glob("[0-9]*/mountinfo") if is_of_a_machine(path)]
+    assert (left, namespaces, inside) == ([], [], [])
+
+
+def is_of_a_machine(mountinfo: Path) -> bool:
+    """Whether a process has the root filesystem of a machine of the lab, whatever it is called there."""
+    with suppress(OSError):  # it has ended
+        return f"{ROOT.name}/var/lab/machines/" in mountinfo.read_text()
+    return False
 
 
 def records() -> dict[str, dict[str, Any]]:

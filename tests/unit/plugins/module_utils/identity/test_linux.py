@@ -57,6 +57,20 @@ def test_everything_that_must_differ_does(root: Path) -> None:
     assert "PRIVATE" not in (root / RECORD.lstrip("/")).read_text()
 
 
+def test_every_host_key_that_the_image_has_is_made_anew(root: Path) -> None:
+    keys = {kind: root / f"etc/ssh/ssh_host_{kind}_key.pub" for kind in ("ecdsa", "ed25519", "rsa")}
+    for kind in ("ecdsa", "rsa"):
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", keys[kind].with_suffix("")], check=True)
+    old = {kind: path.read_text().split()[1] for kind, path in keys.items()}
+    _changed, identity = give(Tree(root), "pc-01", "lab/1")
+    new = {kind: path.read_text().split()[1] for kind, path in keys.items()}
+    assert not set(new.values()) & set(old.values())
+    assert sorted(key.split()[1] for key in identity.host_keys) == sorted(new.values())
+    for path in keys.values():
+        made = subprocess.run(["ssh-keygen", "-y", "-f", path.with_suffix("")], check=True, capture_output=True, text=True).stdout
+        assert made.split()[1] == path.read_text().split()[1]
+
+
 def test_second_run_changes_no_byte(root: Path) -> None:
     _changed, first = give(Tree(root), "pc-01", "lab/1")
     before = snapshot(root)
