@@ -68,3 +68,12 @@ def test_what_a_killed_run_left_behind_does_not_stand_in_the_way(mine: Path, tmp
         assert network("up", mine, "lan").returncode == 1
     finally:
         network("down", other)
+
+
+def test_name_that_a_crash_of_the_computer_left_does_not_stand_in_the_way(mine: Path) -> None:
+    assert network("down", mine).returncode == 0
+    left = Path(f"/run/netns/{PREFIX}-lab")
+    left.touch()
+    assert network("up", mine, "lan").returncode == 0
+    inside = subprocess.run(["ip", "netns", "pids", f"{PREFIX}-lab"], capture_output=True, text=True, check=True).stdout
+    assert inside
