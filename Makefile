@@ -49,7 +49,7 @@ test-integration: setup ## Run the tests that need root: real disks, tools and s
 	pytest -q tests/integration
 
 test: setup ## Run all tests: unit, integration, molecule and the whole virtual lab
-	pytest -q -n 2 --dist loadgroup tests/e2e tests/integration tests/unit
+	pytest -q -n 2 tests/e2e tests/integration tests/unit
 
 bench: setup ## Measure against FOG's and Clonezilla's own pipelines
 	scripts/install-packages bindep.txt bench

@@ -4,12 +4,13 @@
 
 """Makes the collection importable as C(ansible_collections.reimage.lab) from wherever it was cloned to.
 
-And gives each of two workers (C(pytest -n 2 --dist loadgroup)) its part: one has the virtual lab, the other one all else.
+And gives each of two workers (C(pytest -n 2)) its part: one has the virtual lab, the other one all else.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import ansible_collections
 import pytest
@@ -19,7 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 ansible_collections.__path__ = [str(ROOT / "var/collections/ansible_collections"), *ansible_collections.__path__]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("lab" if item.path.is_relative_to(ROOT / "tests/e2e") else "disks"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling  # whoever has no pytest-xdist has one worker
+
+    class LabAndDisks(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "lab" if nodeid.startswith("tests/e2e/") else "disks"
+
+    return LabAndDisks(config, log)
