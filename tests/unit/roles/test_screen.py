@@ -19,7 +19,8 @@ PROGRESS = {"stage": "writing", "title": "lab/1", "done": 3 << 30, "total": 4 <<
 
 
 @pytest.fixture
-def screen() -> Any:
+def screen(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)  # beside it, where everything goes into the image
     specification = importlib.util.spec_from_file_location("screen", FILE)
     assert specification and specification.loader
     module = importlib.util.module_from_spec(specification)
