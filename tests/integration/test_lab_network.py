@@ -26,6 +26,12 @@ def namespaces() -> set[str]:
     return {word for word in listed.split() if word.startswith(f"{PREFIX}-")}
 
 
+def living() -> list[str]:
+    """Return the ids of the processes in the lab."""
+    command = ["ip", "netns", "pids", f"{PREFIX}-lab"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
 @pytest.fixture
 def mine(tmp_path: Path) -> Iterator[Path]:
     """The folder of a lab whose networks are there."""
@@ -57,9 +63,8 @@ def test_lab_whose_clone_was_deleted_can_be_taken_away(mine: Path, tmp_path: Pat
 
 def test_what_a_killed_run_left_behind_does_not_stand_in_the_way(mine: Path, tmp_path: Path) -> None:
     assert network("machine", "server", "lan=192.0.2.1/24").returncode == 0
-    inside = subprocess.run(["ip", "netns", "pids", f"{PREFIX}-lab"], capture_output=True, text=True, check=True).stdout
-    assert inside, "nothing lives in a lab that has just been made"
-    subprocess.run(["kill", "-KILL", *inside.split()], check=True)
+    assert living(), "nothing lives in a lab that has just been made"
+    subprocess.run(["kill", "-KILL", *living()], check=True)
     other = tmp_path / "other"
     other.mkdir()
     try:
@@ -72,8 +77,6 @@ def test_what_a_killed_run_left_behind_does_not_stand_in_the_way(mine: Path, tmp
 
 def test_name_that_a_crash_of_the_computer_left_does_not_stand_in_the_way(mine: Path) -> None:
     assert network("down", mine).returncode == 0
-    left = Path(f"/run/netns/{PREFIX}-lab")
-    left.touch()
+    Path(f"/run/netns/{PREFIX}-lab").touch()
     assert network("up", mine, "lan").returncode == 0
-    inside = subprocess.run(["ip", "netns", "pids", f"{PREFIX}-lab"], capture_output=True, text=True, check=True).stdout
-    assert inside
+    assert living()
