@@ -42,8 +42,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.reimage.lab.plugins.module_utils.report.page import Screens, render
-from ansible_collections.reimage.lab.plugins.module_utils.report.run import Run, machine_from, save, table
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.page import Screens, render
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.run import Run, machine_from, save, table
 
 STATE = "reimage.lab.machine_state"
 WORK = ("reimage.lab.image_deploy", "reimage.lab.image_capture")

@@ -59,7 +59,7 @@ from typing import Any
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
-from ansible_collections.reimage.lab.plugins.module_utils.manifest import read_manifest
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.manifest import read_manifest
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable):

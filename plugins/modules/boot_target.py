@@ -90,10 +90,10 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import LOCAL
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
-from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
 from ansible_collections.reimage.lab.plugins.module_utils.boot.targets import arm, disarm
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -83,10 +83,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.checkins import l
 from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import load_configuration
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
-from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import load_arming
 from ansible_collections.reimage.lab.plugins.module_utils.boot.trail import dhcp_seen, requests_seen
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -123,7 +123,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transf
 )
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_folder, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_folder, read_index
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

@@ -98,7 +98,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_store
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

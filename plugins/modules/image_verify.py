@@ -127,7 +127,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import open_store, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_store, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 MOST = 100

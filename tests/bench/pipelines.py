@@ -36,7 +36,8 @@ DD_RESTORE = "zstd -dc {image} | dd of={device} bs=1M conv=sparse,notrunc status
 RUNNER = """
 import json, re, sys, time
 from pathlib import Path
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy, store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import folder as store
 action, where, disk, version = sys.argv[1:]
 stages = {}
 def note(progress):

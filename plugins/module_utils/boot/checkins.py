@@ -16,8 +16,9 @@ from typing import Any
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
-from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 PROTOCOL = 1
 LARGEST = 64 << 10
@@ -84,7 +85,7 @@ def _modified(path: Path) -> float:
 def _mac(value: Any, field: str) -> str:
     try:
         return parse_mac(value if isinstance(value, str) else "")
-    except BootError as error:
+    except ReimageError as error:
         raise CheckinError(f"{field}: {value!r:.40} is not a MAC address") from error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import dashed
+from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed
 
 
 @dataclass(frozen=True)

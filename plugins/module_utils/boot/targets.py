@@ -18,7 +18,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration imp
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_text, remove, write_text
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
-from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import dashed
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import (
     Arming,
     close_inbox,
@@ -27,6 +26,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import (
     open_inbox,
     save_arming,
 )
+from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed
 
 MASK = "********"
 

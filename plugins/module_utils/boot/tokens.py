@@ -17,7 +17,8 @@ from typing import Sequence
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
-from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -55,7 +56,7 @@ def load_arming(layout: Layout, mac: str) -> Arming | None:
     try:
         others = tuple(parse_mac(other) for other in value.get("others", []))
         arming = Arming(str(value["mac"]), str(value["target"]), str(value["token"]), float(value["armed_at"]), others)
-    except (BootError, KeyError, TypeError, ValueError) as error:
+    except (ReimageError, KeyError, TypeError, ValueError) as error:
         raise BootError(f"{path}: is damaged: remove it, then arm the machine again") from error
     if arming.mac != mac or not _TOKEN.fullmatch(arming.token):
         raise BootError(f"{path}: is damaged: remove it, then arm the machine again")

@@ -23,7 +23,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
     LATEST,
     PathStore,
     chunk_path,

@@ -19,7 +19,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import Rea
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import (
     HAS_BLAKE3,
     blake3,
@@ -31,8 +30,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.longer import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.record import Record, fingerprint
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.resizing import resize
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader, read_blake3, read_ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.fetch import Fetcher
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import Reader, read_blake3, read_ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.target import Chunk, Target
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 

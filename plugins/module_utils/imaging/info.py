@@ -12,15 +12,15 @@ from itertools import chain
 from typing import Any
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
     LATEST,
     PathStore,
     latest,
     read_ids,
     read_index,
 )
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
 
 
 @dataclass

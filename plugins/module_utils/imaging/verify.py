@@ -12,18 +12,18 @@ from functools import partial
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.fetch import Fetcher
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import zeros_sha256
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import (
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.fetch import Fetcher
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
     LATEST,
     PathStore,
     read_blake3,
     read_ids,
     read_index,
 )
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 
 

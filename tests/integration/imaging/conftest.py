@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import http_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import http as http_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
 MIB = 1 << 20
 BOOT_CODE, ESP, WINDOWS, ROOT = 1, 2, 3, 4

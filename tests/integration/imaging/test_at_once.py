@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.prune import prune
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, chunk_path, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.prune import prune
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from .conftest import MIB, ROOT, blank, contents, mounted, partition, sh

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, chunk_path, read_ids
 
 from .conftest import MIB, ROOT, blank, contents, mounted, partition, sh, tree
 from .test_layouts import DATA, LINUX, make

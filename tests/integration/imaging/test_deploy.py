@@ -22,9 +22,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Progress
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, chunk_path, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
 
 from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, blank, mounted, partition, sh, tree
 

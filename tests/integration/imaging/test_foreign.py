@@ -22,7 +22,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.partclone import restore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import export_image, import_image
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
 from .conftest import MIB, blank, contents, mounted, partition, sh, tree
 

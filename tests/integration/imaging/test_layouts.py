@@ -21,7 +21,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging import longer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
 from .conftest import MIB, blank, contents, fill, mounted, partition, sh, tree
 

@@ -18,7 +18,7 @@ from typing import Iterator
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
 from ..module import ROOT as COLLECTION
 from ..module import kill_controller, run

@@ -27,7 +27,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from ..loops import await_no_loop
@@ -39,7 +39,8 @@ DEPLOYS, CAPTURES, GROWS = 24, 8, 8
 PROGRAM = """
 import sys
 from pathlib import Path
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy, store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import folder as store
 print("ready", flush=True)
 action, root, disk, version = sys.argv[1:]
 where = store.PathStore(Path(root))

@@ -17,9 +17,9 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from ..module import run

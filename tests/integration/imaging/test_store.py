@@ -21,9 +21,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.prune import prune
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.signature import check, sign
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, chunk_path, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, chunk_path, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.prune import prune
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.signature import check, sign
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from .conftest import MIB, ROOT, mounted, partition, sh

@@ -23,7 +23,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_f
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import NONE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, Reader, sync
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, Reader, sync
 
 AUTO, CLONEZILLA, FOG = "auto", "clonezilla", "fog"
 _FOLDERS = {CLONEZILLA: clonezilla, FOG: fog}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.manifest import ManifestError, read_manifest
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.manifest import ManifestError, read_manifest
 
 HEAD = "name,mac,image,location,address,groups,teacher\n"
 

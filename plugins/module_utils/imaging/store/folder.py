@@ -19,8 +19,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import NAME, Index, Region, check_name, decode
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
 
 LATEST = "latest"
 _SYNC_TIMEOUT = 3600

@@ -11,8 +11,8 @@ import threading
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import Digest, sha256
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.sources import Sources
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader, chunk_path
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import Reader, chunk_path
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
-from ansible_collections.reimage.lab.plugins.module_utils.boot.states import (
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import (
     HISTORY_LIMIT,
     NOTE_LIMIT,
     advance,

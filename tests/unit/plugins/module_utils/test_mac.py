@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
-from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import dashed, parse_mac
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed, parse_mac
 
 
 @pytest.mark.parametrize("text", ["52:54:00:AB:01:01", "52-54-00-ab-01-01", "525400AB0101", " 52:54:00:ab:01:01\n"])
@@ -27,13 +27,13 @@ def test_usual_spellings_are_one_address(text: str) -> None:
     ],
 )
 def test_malformed_address_is_refused_by_name(text: str) -> None:
-    with pytest.raises(BootError, match="is not a MAC address: write it like 52:54:00:77:01:01"):
+    with pytest.raises(ReimageError, match="is not a MAC address: write it like 52:54:00:77:01:01"):
         parse_mac(text)
 
 
 @pytest.mark.parametrize("text", ["00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"])
 def test_address_that_no_machine_can_have_is_refused(text: str) -> None:
-    with pytest.raises(BootError, match="group address, or all zero"):
+    with pytest.raises(ReimageError, match="group address, or all zero"):
         parse_mac(text)
 
 

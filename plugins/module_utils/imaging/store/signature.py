@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import PathStore, Reader
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, Reader
 
 NAMESPACE = "reimage.lab"
 _FILE = "index.json.sig"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
+from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 
 _FORMS = re.compile(r"(?:[0-9a-f]{2}(?P<separator>[:-]))(?:[0-9a-f]{2}(?P=separator)){4}[0-9a-f]{2}|[0-9a-f]{12}")
 
@@ -16,14 +16,14 @@ _FORMS = re.compile(r"(?:[0-9a-f]{2}(?P<separator>[:-]))(?:[0-9a-f]{2}(?P=separa
 def parse_mac(text: str) -> str:
     """Return a MAC address as C(aa:bb:cc:dd:ee:ff), from any of its usual spellings.
 
-    :raises BootError: This is not the address of one Ethernet card.
+    :raises ReimageError: This is not the address of one Ethernet card.
     """
     plain = text.strip().lower()
     if not _FORMS.fullmatch(plain):
-        raise BootError(f"{text!r} is not a MAC address: write it like 52:54:00:77:01:01")
+        raise ReimageError(f"{text!r} is not a MAC address: write it like 52:54:00:77:01:01")
     digits = plain.replace(":", "").replace("-", "")
     if int(digits[:2], 16) & 1 or int(digits, 16) == 0:
-        raise BootError(f"{text!r} is not the MAC address of a machine: it is a group address, or all zero")
+        raise ReimageError(f"{text!r} is not the MAC address of a machine: it is a group address, or all zero")
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 

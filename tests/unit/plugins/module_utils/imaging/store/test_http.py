@@ -12,9 +12,9 @@ from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import http_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import UnreachableError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.http_store import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import http as http_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
 
 MIB = 1 << 20
 Handler = http.server.BaseHTTPRequestHandler

@@ -20,7 +20,13 @@ from typing import Iterable, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import decode
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import LATEST, PathStore, latest, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
+    LATEST,
+    PathStore,
+    latest,
+    read_ids,
+    read_index,
+)
 
 GRACE = 24 * 3600
 _REMOVED = "removed-"

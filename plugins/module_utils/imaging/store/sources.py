@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Callable, Sequence, TypeVar
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError, UnreachableError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import Reader
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import Reader
 
 _TRIES = 3
 T = TypeVar("T")

@@ -10,8 +10,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from ansible_collections.reimage.lab.plugins.module_utils.report.page import Screens, render
-from ansible_collections.reimage.lab.plugins.module_utils.report.run import Run, machine_from, save, table
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.page import Screens, render
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.run import Run, machine_from, save, table
 
 RECORD = {
     "name": "pc-01",

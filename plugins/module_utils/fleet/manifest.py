@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator
 
-from ansible_collections.reimage.lab.plugins.module_utils.boot.mac import parse_mac
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 try:
     import yaml
