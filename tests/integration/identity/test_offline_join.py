@@ -130,7 +130,7 @@ PLAYBOOK = """
       ansible.builtin.include_role:
         name: reimage.lab.reimage
         tasks_from: "{{ item }}"
-      loop: [state.yml, join_domain.yml, inject_windows.yml]
+      loop: [state.yml, systems/windows/join_domain.yml, systems/windows/inject.yml]
 """
 
 
