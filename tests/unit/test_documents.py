@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the documents say of the repository itself is true: links lead somewhere, and the decisions are numbered and listed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DECISIONS = ROOT / "docs/decisions"
+LINK = re.compile(r"\]\(([^)#\s]+)")
+RECORDS = sorted(DECISIONS.glob("[0-9]*.md"))
+
+
+def documents() -> list[str]:
+    """Return the Markdown files of the clone."""
+    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return listed.stdout.split()
+
+
+@pytest.mark.parametrize("document", documents())
+def test_links_lead_to_something(document: str) -> None:
+    text = (ROOT / document).read_text()
+    links = [link for link in LINK.findall(text) if "://" not in link and "NNNN" not in link]
+    assert [link for link in links if not (ROOT / document).parent.joinpath(link).exists()] == []
+
+
+def test_no_number_of_a_decision_is_taken_twice() -> None:
+    numbers = [record.name[:4] for record in RECORDS]
+    assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.stem)
+def test_a_decision_has_its_parts_and_is_in_the_index(record: Path) -> None:
+    lines = record.read_text().splitlines()
+    number, title = re.fullmatch(r"# (\d{4}): (.+)", lines[0]).groups()  # type: ignore[union-attr]
+    assert number == record.name[:4]
+    assert [line for line in lines if line.startswith("## ")] == ["## Context", "## Decision", "## Consequences"]
+    assert f"| [{number}]({record.name}) | {title} |" in (DECISIONS / "README.md").read_text().splitlines()
