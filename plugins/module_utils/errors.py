@@ -13,3 +13,7 @@ class ReimageError(Exception):
     The message names the thing that is wrong and says what to do about it. Each package of C(module_utils) has one
     subclass; C(entry.run_module) turns all of them into C(fail_json).
     """
+
+
+class InvalidNameError(ReimageError):
+    """No machine can have this name or this MAC address."""

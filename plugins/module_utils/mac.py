@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.errors import InvalidNameError
 
-_FORMS = re.compile(r"(?:[0-9a-f]{2}(?P<separator>[:-]))(?:[0-9a-f]{2}(?P=separator)){4}[0-9a-f]{2}|[0-9a-f]{12}")
+_PAIR = "[0-9a-f]{2}"
+# As Linux and most labels write it, as Windows does, as Cisco does, and without separators.
+_NOTATIONS = re.compile(rf"{_PAIR}(:{_PAIR}){{5}}|{_PAIR}(-{_PAIR}){{5}}|({_PAIR}){{2}}(\.({_PAIR}){{2}}){{2}}|({_PAIR}){{6}}")
 
 
 def parse_mac(text: str) -> str:
-    """Return a MAC address as C(aa:bb:cc:dd:ee:ff), from any of its usual spellings.
+    """Return a MAC address as C(aa:bb:cc:dd:ee:ff), from any of the usual notations, in either case.
 
-    :raises ReimageError: This is not the address of one Ethernet card.
+    :raises InvalidNameError: This is not the address of one network card.
     """
     plain = text.strip().lower()
-    if not _FORMS.fullmatch(plain):
-        raise ReimageError(f"{text!r} is not a MAC address: write it like 52:54:00:77:01:01")
-    digits = plain.replace(":", "").replace("-", "")
+    if not _NOTATIONS.fullmatch(plain):
+        raise InvalidNameError(f"{text!r} is not a MAC address: write it like 52:54:00:77:01:01")
+    digits = re.sub(r"[:.-]", "", plain)
     if int(digits[:2], 16) & 1 or int(digits, 16) == 0:
-        raise ReimageError(f"{text!r} is not the MAC address of a machine: it is a group address, or all zero")
+        raise InvalidNameError(f"{text!r} is not the MAC address of a machine: it is a group address, or all zero")
     return ":".join(digits[i : i + 2] for i in range(0, 12, 2))
 
 

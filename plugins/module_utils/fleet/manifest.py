@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator
 
-from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.errors import InvalidNameError, ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
+from ansible_collections.reimage.lab.plugins.module_utils.names import check_dns_name, check_host_name
 
 try:
     import yaml
@@ -24,7 +25,6 @@ except ImportError:  # only a manifest in YAML needs it
 
 REQUIRED = ("name", "mac")
 _KNOWN = (*REQUIRED, "image", "version", "location", "address", "groups")
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -146,11 +146,13 @@ def _check_columns(place: str, columns: list[str]) -> None:
 
 def _machine(place: str, row: dict[str, Any]) -> Machine:
     name = row["name"]
-    if not _NAME.fullmatch(name):
-        raise ManifestError(f"{place}: {name!r} cannot be the name of a machine: letters, digits and '-', at most 63")
     try:
-        macs = tuple(dict.fromkeys(parse_mac(_plain(mac)) for mac in re.split(r"[ ;]+", row["mac"]) if mac))
-    except ReimageError as error:
+        check_host_name(name)
+    except InvalidNameError as error:
+        raise ManifestError(f"{place}: {error}") from error
+    try:
+        macs = tuple(dict.fromkeys(parse_mac(mac) for mac in re.split(r"[ ;]+", row["mac"]) if mac))
+    except InvalidNameError as error:
         raise ManifestError(f"{place}: {name}: {error}") from error
     if not macs:
         raise ManifestError(f"{place}: {name} has no MAC address")
@@ -163,15 +165,12 @@ def _machine(place: str, row: dict[str, Any]) -> Machine:
     return Machine(name=name, macs=macs, address=address, groups=groups, extra=extra, **texts)
 
 
-def _plain(mac: str) -> str:
-    """Cisco writes aabb.ccdd.eeff."""
-    return mac.replace(".", "") if re.fullmatch(r"(?i)[0-9a-f]{4}(\.[0-9a-f]{4}){2}", mac) else mac
-
-
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)
     except ValueError:
-        # What looks like an address must be one; anything else is a name.
-        return all(_NAME.fullmatch(label) for label in text.split(".")) and not re.fullmatch(r"[0-9.]+", text)
+        try:
+            check_dns_name(text)
+        except InvalidNameError:
+            return False
     return True

@@ -7,18 +7,16 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-
-_MAC = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){5}")
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError, naming
+from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 
 @dataclass(frozen=True)
 class Interface:
-    """The static addresses of one network card."""
+    """The static addresses of one network card, whose MAC is as C(parse_mac) returns it."""
 
     mac: str
     addresses: Sequence[str]
@@ -35,15 +33,16 @@ def interfaces_from(items: Sequence[Mapping[str, Any]] | None) -> list[Interface
 
     :raises IdentityError: It cannot be.
     """
-    found = [
-        Interface(
-            item["mac"].upper().replace("-", ":"),
-            item.get("addresses") or [],
-            item.get("gateway") or "",
-            item.get("dns") or [],
-        )
-        for item in items or []
-    ]
+    with naming("interfaces"):
+        found = [
+            Interface(
+                parse_mac(item["mac"]),
+                item.get("addresses") or [],
+                item.get("gateway") or "",
+                item.get("dns") or [],
+            )
+            for item in items or []
+        ]
     check_interfaces(found)
     return found
 
@@ -58,8 +57,6 @@ def check_interfaces(interfaces: Sequence[Interface]) -> None:
 
 
 def _check(interface: Interface) -> None:
-    if not _MAC.fullmatch(interface.mac):
-        raise IdentityError(f"interfaces: {interface.mac!r} is not a MAC address")
     try:
         networks = [ipaddress.ip_interface(address) for address in interface.addresses]
         if not all(address.partition("/")[2].isdigit() for address in interface.addresses) or not networks:

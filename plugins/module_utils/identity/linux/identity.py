@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError, naming
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.settings import File, Settings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.names import check_host_name
 
 RECORD = "/var/lib/reimage/identity.json"
-_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _KEY_TYPES = ("ed25519", "ecdsa", "rsa")
 # What a running system left behind that must not be the same on two machines.
@@ -54,8 +54,8 @@ def check(hostname: str, machine_id: str) -> None:
 
     :param machine_id: May be empty, to have one made.
     """
-    if not _HOSTNAME.fullmatch(hostname):
-        raise IdentityError(f"{hostname!r} cannot be the name of a machine: letters, digits and '-', at most 63")
+    with naming("hostname"):
+        check_host_name(hostname)
     if machine_id and not _MACHINE_ID.fullmatch(machine_id):
         raise IdentityError(f"{machine_id!r} is not a machine-id: 32 hexadecimal digits in lower case")
 

@@ -86,7 +86,7 @@ def _enabled(tree: Tree, unit: str) -> bool:
 
 
 def _digits(interface: Interface) -> str:
-    return interface.mac.replace(":", "").lower()
+    return interface.mac.replace(":", "")
 
 
 def _of(version: int, addresses: Sequence[str]) -> list[str]:
@@ -97,7 +97,7 @@ def _of(version: int, addresses: Sequence[str]) -> list[str]:
 def _netplan(_tree: Tree, interfaces: Sequence[Interface]) -> dict[str, File]:
     ethernets: dict[str, Any] = {}
     for interface in interfaces:
-        card: dict[str, Any] = {"match": {"macaddress": interface.mac.lower()}, "addresses": list(interface.addresses)}
+        card: dict[str, Any] = {"match": {"macaddress": interface.mac}, "addresses": list(interface.addresses)}
         card["dhcp4"] = not _of(4, interface.addresses)
         if interface.gateway:
             # Not "default": netplan knows that since 0.103 only.

@@ -15,16 +15,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError, naming
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import (
     Interface,
     check_interfaces,
     interfaces_from,
 )
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.time_zones import TIME_ZONES
+from ansible_collections.reimage.lab.plugins.module_utils.names import check_computer_name, check_dns_name
 
-# Stricter than Windows: what is also a good name in DNS and in NetBIOS.
-_NAME = re.compile(r"(?!\d+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,13}[A-Za-z0-9])?")
 _KEY = re.compile(r"[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{4})?-(?:[A-Z]{2}|\d{3})")
 # [MS-LCID] "Windows Language Code Identifier Reference"; Windows takes any region with them.
@@ -161,10 +160,8 @@ def _check_locale(name: str) -> None:
 
 def check_name(name: str) -> None:
     """Raise C(IdentityError) if a computer cannot have a name."""
-    if not _NAME.fullmatch(name):
-        raise IdentityError(
-            f"computer_name: {name!r} cannot be used: 1 to 15 letters, digits and dashes, not all digits, no dash at either end"
-        )
+    with naming("computer_name"):
+        check_computer_name(name)
 
 
 def check_for(answers: Answers, build: int) -> None:
@@ -182,6 +179,9 @@ def _check_join(join: Join) -> None:
         raise IdentityError("join: offline_blob needs no credentials; leave username and password out")
     if join.domain and not join.offline_blob and not (join.username and join.password):
         raise IdentityError("join: a domain needs username and password, or offline_blob")
+    if join.domain:
+        with naming("join: domain"):
+            check_dns_name(join.domain)
     if (join.ou or join.username) and not (join.domain or join.offline_blob):
         raise IdentityError("join: ou and username mean something only with a domain")
     if join.ou and not re.match(r"(?i)(ou|cn)=", join.ou):

@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError, naming
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import check_name
+from ansible_collections.reimage.lab.plugins.module_utils.names import check_dns_name
 
 _TIMEOUT = 120
 _LOGON_FAILURE = 46  # exit code of net
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DOMAIN = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ def provision(domain: Domain, computer_name: str, cache: Path, deployment: str, 
     check_name(computer_name)
     if not _DEPLOYMENT.fullmatch(deployment):
         raise IdentityError(f"deployment: {deployment!r} cannot be used: letters, digits, '.', '_' and '-', at most 64")
-    if not _DOMAIN.fullmatch(domain.name):
-        raise IdentityError(f"domain: {domain.name!r} is not the DNS name of a domain")
+    with naming("domain"):
+        check_dns_name(domain.name)
+    if "." not in domain.name:
+        raise IdentityError(f"domain: {domain.name!r} is not the whole DNS name of a domain, such as lab.example.org")
     file = cache / f"{computer_name.lower()}-{deployment}.odj"
     if file.exists():
         check_blob(file.read_text(encoding="ascii"), computer_name)

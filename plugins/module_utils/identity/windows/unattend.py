@@ -17,6 +17,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import SYNCHRONOUS_LONGEST, Answers, Join
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.remoting import first_commands
+from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed
 
 NS = "urn:schemas-microsoft-com:unattend"
 WCM = "http://schemas.microsoft.com/WMIConfig/2002/State"
@@ -161,7 +162,7 @@ def _network(settings: ET.Element, interfaces: Iterable[Interface], architecture
         listed = ET.SubElement(component(settings, RESOLVER, architecture), f"{{{NS}}}Interfaces")
         for interface in interfaces:
             item = add(listed, "Interface")
-            put(item, "Identifier", interface.mac.replace(":", "-"))
+            put(item, "Identifier", dashed(interface.mac).upper())
             servers = ET.SubElement(item, f"{{{NS}}}DNSServerSearchOrder")
             for number, server in enumerate(interface.dns, 1):
                 _keyed(servers, str(number), server)
@@ -172,7 +173,7 @@ def _addresses(item: ET.Element, interface: Interface) -> None:
     for version in (4, 6):
         if any((":" in address) == (version == 6) for address in interface.addresses):
             put(item, f"Ipv{version}Settings/DhcpEnabled", "false")
-    put(item, "Identifier", interface.mac.replace(":", "-"))
+    put(item, "Identifier", dashed(interface.mac).upper())
     unicast = ET.SubElement(item, f"{{{NS}}}UnicastIpAddresses")
     for number, address in enumerate(interface.addresses, 1):
         _keyed(unicast, str(number), address)

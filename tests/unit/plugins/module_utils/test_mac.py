@@ -9,7 +9,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageE
 from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed, parse_mac
 
 
-@pytest.mark.parametrize("text", ["52:54:00:AB:01:01", "52-54-00-ab-01-01", "525400AB0101", " 52:54:00:ab:01:01\n"])
+@pytest.mark.parametrize(
+    "text", ["52:54:00:AB:01:01", "52-54-00-ab-01-01", "5254.00AB.0101", "525400AB0101", " 52:54:00:ab:01:01\n"]
+)
 def test_usual_spellings_are_one_address(text: str) -> None:
     assert parse_mac(text) == "52:54:00:ab:01:01"
 
@@ -21,6 +23,8 @@ def test_usual_spellings_are_one_address(text: str) -> None:
         "52:54:00:77:01",
         "52:54:00:77:01:01:02",
         "52:54-00:77:01:01",
+        "5254.0077:0101",
+        "52.54.00.77.01.01",
         "52:54:00:77:01:0g",
         "../../etc/passwd",
         "\u0665\u06625400770101",
