@@ -9,8 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+from pathlib import Path
+from typing import Iterator
 
 import pytest
+
+from .hostile import HostileMachine
 
 CLONE_NEWNS = 0x20000
 
@@ -27,3 +31,12 @@ def mounts_of_its_own() -> None:
     if libc.unshare(CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Iterator[HostileMachine]:
+    """A machine that answers over SSH whatever the test has it answer."""
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    with HostileMachine(folder) as machine:
+        yield machine
