@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A machine whose root is an attacker: a real sshd on loopback, which answers all that it is told to run with what a test says."""
+"""A machine whose root is an attacker: a real sshd on loopback, which answers each command with what a test says."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 """What a machine whose root is an attacker gets from a controller that works on it: nothing.
 
-A real sshd plays the hostile. Ansible, the modules, the action plugins and the tasks of the role are the real ones.
+A real sshd plays the machine. Ansible, the modules, the action plugins and the tasks of the role are the real ones.
 """
 
 from __future__ import annotations
@@ -35,6 +35,6 @@ def test_it_answers_modules_and_commands_as_the_test_says(hostile: HostileMachin
         {"reimage.lab.linux_identity": {"path": "/"}, "register": "identity"},
         {"ansible.builtin.assert": {"that": ["name.stdout | trim == 'pc-66'", "identity.machine_id == 'f00'"]}},
     ]
-    done = play(tmp_path, machine, tasks)
+    done = play(tmp_path, hostile, tasks)
     assert done.returncode == 0, done.stdout
     assert "uname -n" in hostile.heard()[0]["command"]
