@@ -83,7 +83,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import disk_facts

@@ -13,9 +13,9 @@ import re
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, merged
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem, refuse_unfit
 
 _SEGMENT = re.compile(r"segment\d+ \{(.*?)\n\t*\}", re.DOTALL)
 _TOKEN = re.compile(r'(\w+) = (?:"([^"]*)"|(\d+)|\[([^\]]*)\])')
@@ -28,7 +28,7 @@ def used(disk: str, start: int, size: int, where: str, accept: tuple[str, ...]) 
     group of several physical volumes is taken whole.
 
     :param where: What to call it in an error.
-    :param accept: See C(filesystems.refuse_unfit).
+    :param accept: See C(refuse_unfit).
     """
     whole = Extents([(0, size)])
     try:
@@ -52,12 +52,12 @@ def used(disk: str, start: int, size: int, where: str, accept: tuple[str, ...]) 
             continue
         offset, length = spans[0]
         with loop_device(disk, start + offset, length) as loop:
-            kind = run(["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", loop], accept=(0, 2)).stdout
-            filesystem = kind.decode().strip()
-            unfit = filesystems.refuse_unfit(loop, f"{where}, logical volume {name}", filesystem, accept)
+            said = run(["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", loop], accept=(0, 2)).stdout
+            kind = said.decode().strip()
+            unfit = refuse_unfit(loop, f"{where}, logical volume {name}", kind, accept)
             if unfit:
                 notes.append(f"logical volume {name} is captured whole, for it is {unfit}")
-            inner = Extents([(0, length)]) if unfit else filesystems.used(loop, length, filesystem)
+            inner = Extents([(0, length)]) if unfit else filesystem(kind).used(loop)
             pairs += [(offset + at, count) for at, count in inner.pairs]
     return merged(pairs), notes
 

@@ -10,10 +10,10 @@ import json
 from typing import Any
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 
 
 def read_partitions(device: Device) -> tuple[str, list[dict[str, Any]]]:
@@ -37,7 +37,7 @@ def blkid(path: str, start: int, size: int) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def used_now(path: str, start: int, size: int, filesystem: str, sector: int) -> Extents:
-    """Return the used bytes of a filesystem as it is at this moment."""
+def used_now(path: str, start: int, size: int, kind: str, sector: int) -> Extents:
+    """Return the used bytes of a filesystem of some kind as it is at this moment."""
     with loop_device(path, start, size, sector) as loop:
-        return filesystems.used(loop, size, filesystem)
+        return filesystem(kind).used(loop)

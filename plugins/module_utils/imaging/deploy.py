@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, DirectReader
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
@@ -159,7 +159,7 @@ class _Deploy:
         ids = self._sources.first(lambda store: read_ids(store, self._index, place.region))
         fast = self._sources.first(lambda store: read_blake3(store, self._index, place.region)) if HAS_BLAKE3 else None
         if place.resized and not self._dry_run:
-            filesystems.require_resizing(region.filesystem)
+            filesystem(region.filesystem).require_programs("resize")
         if place.size < region.size:
             if self._dry_run:
                 region = moved(place)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import GROWING
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Piece, Table, open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
@@ -27,7 +27,6 @@ _SERVANTS = (
     "27",
     "12",
 )
-_SWAP = ("swap", "swsuspend")
 AUTO, NONE = "auto", "none"
 
 
@@ -173,7 +172,7 @@ def _too_small(index: Index, device: Device, needed: int) -> ImagingError:
 
 def _stretching(index: Index, regions: list[Region], grow: str) -> Region | None:
     """Return the partition that takes up the difference in size."""
-    able = [region for region in regions if region.filesystem in GROWING]
+    able = [region for region in regions if filesystem(region.filesystem).grows]
     if grow == NONE:
         return None
     if grow != AUTO:
@@ -188,7 +187,7 @@ def _stretching(index: Index, regions: list[Region], grow: str) -> Region | None
 
 def _last_big(regions: list[Region]) -> Region | None:
     """Return the partition that is the main one of a disk, for all that can be said."""
-    data = [region for region in regions if region.type.upper() not in _SERVANTS and region.filesystem not in _SWAP]
+    data = [region for region in regions if region.type.upper() not in _SERVANTS and filesystem(region.filesystem).holds_data]
     big = [region for region in data if region.size * 4 >= max(one.size for one in data)]
     return big[-1] if big else None
 
@@ -197,7 +196,7 @@ def _unused(index: Index, device: Device, table: Table, places: list[Place], gro
     """Return a warning if what a larger disk has more stays unused, though nobody said so."""
     last = _last_big([place.region for place in places])
     room = table.usable_end(device.size) - table.usable_end(index.disk_size)
-    if grow != AUTO or last is None or last.filesystem in GROWING or room < _MIB:
+    if grow != AUTO or last is None or filesystem(last.filesystem).grows or room < _MIB:
         return []
     return [
         f"{device.path} is larger than the disk of {index.image} by {room} bytes, which stay unused: partition {last.number}"

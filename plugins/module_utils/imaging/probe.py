@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems, lvm
+from ansible_collections.reimage.lab.plugins.module_utils.disk import lvm
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem, refuse_unfit
 from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
@@ -67,24 +68,24 @@ def measure_smallest(device: Device, regions: Sequence[Region]) -> None:
         if region.extents.total == region.size:
             continue  # captured whole: what is in it is unknown, or not to be believed
         with loop_device(device.path, region.start, region.size, device.sector_size) as loop:
-            region.size_min = filesystems.smallest(loop, region.size, region.filesystem)
+            region.size_min = filesystem(region.filesystem).smallest(loop)
 
 
 def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], warnings: list[str]) -> Region:
     start, size = partition["start"] * device.sector_size, partition["size"] * device.sector_size
     tags = blkid(device.path, start, size)
-    filesystem = tags.get("TYPE", "")
+    kind = tags.get("TYPE", "")
     where = f"disk {device.path}: partition {partition['number']}"
     with loop_device(device.path, start, size, device.sector_size) as loop:
-        unfit = filesystems.refuse_unfit(loop, where, filesystem, accept)
+        unfit = refuse_unfit(loop, where, kind, accept)
         if unfit:
             warnings.append(f"{where} is captured whole, for it is {unfit}")
             extents = Extents([(0, size)])
-        elif filesystem == "LVM2_member":
+        elif kind == "LVM2_member":
             extents, notes = lvm.used(device.path, start, size, where, accept)
             warnings += [f"{where}: {note}" for note in notes]
         else:
-            extents = filesystems.used(loop, size, filesystem)
+            extents = filesystem(kind).used(loop)
     return Region(
         number=partition["number"],
         start=start,
@@ -92,7 +93,7 @@ def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], 
         type=partition["type"],
         uuid=partition.get("uuid", ""),
         name=partition.get("name", ""),
-        filesystem=filesystem,
+        filesystem=kind,
         label=tags.get("LABEL", ""),
         extents=extents,
         size_min=size,

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError
-from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, DirectReader, loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
@@ -36,22 +36,22 @@ def resize(device: Device, place: Place, view: Device | None, verify: bool) -> N
 
 
 def _grow(device: Device, place: Place, verify: bool) -> None:
-    path, sector, filesystem = device.path, device.sector_size, place.region.filesystem
+    path, sector, grown = device.path, device.sector_size, filesystem(place.region.filesystem)
     with loop_device(path, place.start, place.size, sector, write=True) as loop:
-        filesystems.resize(loop, filesystem, place.size)
+        grown.resize(loop, place.size)
     if not verify:
         return
     device.sync()
     with loop_device(path, place.start, place.size, sector) as loop:
         try:
-            filesystems.check(loop, filesystem)
+            grown.check(loop)
         except CommandError as error:
             raise _failing(device, place, f"its filesystem is damaged: {error}") from error
 
 
 def _shrink(view: Device, device: Device, place: Place, verify: bool) -> None:
     """Shrink the filesystem of a partition that is longer than its disk, and copy the result to the disk."""
-    filesystems.resize(view.path, place.region.filesystem, place.size)
+    filesystem(place.region.filesystem).resize(view.path, place.size)
     view.sync()
     extents = used_now(view.path, 0, place.size, place.region.filesystem, device.sector_size)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.disk import filesystems
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import longer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
@@ -305,7 +305,7 @@ def test_filesystem_that_is_damaged_when_it_has_grown_is_found_out(
     size = 320 if kind == "xfs" else 64
     store, index = take(make(tmp_path / "m.raw", size + 2, [(kind, "root", size, LINUX)]))
     larger = blank(tmp_path / "larger.raw", size + 52)
-    grow = filesystems.resize
+    grow = filesystem(kind).resize
 
     def resize(device: str, *wanted: Any) -> None:
         grow(device, *wanted)
@@ -314,7 +314,7 @@ def test_filesystem_that_is_damaged_when_it_has_grown_is_found_out(
             file.write(bytes(4096))
 
     with monkeypatch.context() as patch:
-        patch.setattr(filesystems, "resize", resize)
+        patch.setattr(filesystem(kind), "resize", resize)
         with pytest.raises(ReimageError, match="partition 1 was resized, and its filesystem is damaged"):
             deploy(store, index, str(larger))
     assert not any(larger.read_bytes()[: 34 * 512])
@@ -327,7 +327,7 @@ def test_shrunk_filesystem_that_the_disk_does_not_keep_is_found_out(
 ) -> None:
     store, index = take(make(tmp_path / "m.raw", 102, [("ext4", "root", 100, LINUX)]))
     smaller = blank(tmp_path / "smaller.raw", 80)
-    shrink, write = filesystems.resize, Device.write
+    shrink, write = filesystem("ext4").resize, Device.write
 
     def forget(self: Device, offset: int, data: bytes) -> None:
         write(self, offset, bytes(len(data)))
@@ -336,7 +336,7 @@ def test_shrunk_filesystem_that_the_disk_does_not_keep_is_found_out(
         shrink(*wanted)
         monkeypatch.setattr(Device, "write", forget)
 
-    monkeypatch.setattr(filesystems, "resize", resize)
+    monkeypatch.setattr(filesystem("ext4"), "resize", resize)
     with pytest.raises(ReimageError, match=r"partition 1 was resized, and it does not hold what was written to it at byte \d+"):
         deploy(store, index, str(smaller))
     assert not any(smaller.read_bytes()[: 34 * 512])
@@ -596,7 +596,7 @@ class TestMbr:
         store, index = take(master)
         larger = blank(tmp_path / "larger.raw", 90)
         with monkeypatch.context() as patch:
-            patch.setattr(filesystems, "resize", lambda *_unused: pytest.fail("the power is gone"))
+            patch.setattr(filesystem("ext4"), "resize", lambda *_unused: pytest.fail("the power is gone"))
             with pytest.raises(pytest.fail.Exception):
                 deploy(store, index, str(larger), grow="1")
         assert deploy(store, index, str(larger), grow="1").resized == [1]

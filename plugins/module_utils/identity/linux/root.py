@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import FILESYSTEMS
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
 
-FILESYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs")
+ROOTS = [name for name, one in FILESYSTEMS.items() if one.holds_linux]
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def mounted_root(disk: str, *, read_only: bool = False) -> Iterator[tuple[Path, 
     :param disk: A block device, or a raw disk file.
     :raises IdentityError: There is no Linux on the disk, or more than one.
     """
-    with partitions(disk, FILESYSTEMS, read_only=read_only) as found:
+    with partitions(disk, ROOTS, read_only=read_only) as found:
         roots = [partition for partition in found if _is_root(partition)]
         if len(roots) != 1:
             raise IdentityError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import locale
 from dataclasses import dataclass, field
 
-from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.hives import Hive, control_set

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import BinaryIO, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import ntfs
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import HIBERNATED
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
 
@@ -182,7 +183,7 @@ def one_windows(disk: str, found: Sequence[Partition]) -> Partition:
 def refuse_unsafe(partition: Partition) -> None:
     """Raise C(IdentityError) if an NTFS partition must not be written to."""
     found = ntfs.states(partition.device)
-    if ntfs.HIBERNATED in found:
+    if HIBERNATED in found:
         raise IdentityError(f"{partition} holds a hibernated Windows: capture a master that was shut down (powercfg /h off)")
     if found:
         raise IdentityError(f"{partition} is dirty: let chkdsk finish on the master, shut it down, and capture it again")

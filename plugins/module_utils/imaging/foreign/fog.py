@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Callable
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import EXT, GROWING, PARTCLONE, resize
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.ext import Ext
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import partclone
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, Partition, WorkDisk
@@ -98,9 +99,10 @@ class Folder:
         fixed = (self._folder / "d1.fixed_size_partitions").exists() and _read(self._folder / "d1.fixed_size_partitions")
         numbers = [int(number) for number in re.findall(r"\d+", fixed or "")]
         for partition in disk.partitions():
-            if partition.filesystem in GROWING and partition.number in self._images and partition.number not in numbers:
+            shrunk = filesystem(partition.filesystem)
+            if shrunk.grows and partition.number in self._images and partition.number not in numbers:
                 with disk.device(partition, write=True) as device:
-                    resize(device, partition.filesystem, partition.size)
+                    shrunk.resize(device, partition.size)
 
     def _parts(self, number: int) -> Parts:
         files = sorted(self._images[number])
@@ -159,9 +161,10 @@ def write(disk: WorkDisk, folder: Path, image: str, level: int, count: Count) ->
     for name in ("d1.partitions", "d1.minimum.partitions"):
         (folder / name).write_text(dump, encoding="utf-8")
     _write_mbr(disk, folder, partitions, is_gpt=bool(re.search(r"^label:\s*gpt", dump, re.MULTILINE)))
-    fixed = [str(item.number) for item in partitions if item.filesystem not in GROWING]
+    growing = [item for item in partitions if filesystem(item.filesystem).grows]
+    fixed = [str(item.number) for item in partitions if item not in growing]
     (folder / "d1.fixed_size_partitions").write_text(":".join(fixed) + "\n", encoding="ascii")
-    kinds = [f"/dev/sda{item.number} {_fog_kind(item)}\n" for item in partitions if item.filesystem in GROWING]
+    kinds = [f"/dev/sda{item.number} {_fog_kind(item)}\n" for item in growing]
     (folder / "d1.original.fstypes").write_text("".join(kinds), encoding="ascii")
     swaps = [f"{item.number} {item.uuid}\n" for item in partitions if item.filesystem == "swap"]
     (folder / "d1.original.swapuuids").write_text("".join(swaps), encoding="ascii")
@@ -175,9 +178,9 @@ def write(disk: WorkDisk, folder: Path, image: str, level: int, count: Count) ->
 
 def _save(disk: WorkDisk, partition: Partition, folder: Path, level: int, image: str) -> None:
     writer = SplitWriter(lambda _number: folder / f"d1p{partition.number}.img", _NO_SPLIT, level)
-    filesystem = partition.filesystem if partition.filesystem in PARTCLONE else "imager"
+    kind = filesystem(partition.filesystem).partclone or "imager"
     with disk.device(partition) as device:
-        partclone.save(device, filesystem, writer.write, f"partition {partition.number} of {image}")
+        partclone.save(device, kind, writer.write, f"partition {partition.number} of {image}")
     writer.close()
 
 
@@ -196,7 +199,7 @@ def _write_mbr(disk: WorkDisk, folder: Path, partitions: list[Partition], *, is_
 
 
 def _fog_kind(partition: Partition) -> str:
-    return "extfs" if partition.filesystem in EXT else partition.filesystem
+    return "extfs" if partition.filesystem in Ext.names else partition.filesystem
 
 
 def _read(path: Path) -> str:

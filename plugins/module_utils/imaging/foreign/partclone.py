@@ -20,7 +20,6 @@ from typing import Callable, Iterable, Iterator
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import PARTCLONE
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
@@ -51,18 +50,17 @@ def restore(blocks: Iterator[bytes], device: str, size: int, what: str, *, plain
         raise ImagingError(f"{what} is not an image that partclone made")
 
 
-def save(device: str, filesystem: str, write: Callable[[bytes], None], what: str) -> None:
+def save(device: str, kind: str, write: Callable[[bytes], None], what: str) -> None:
     """Give the partclone image of a filesystem to I(write), piece by piece.
 
-    :param filesystem: What blkid calls it; C(imager) for an image of every block, C(dd) for the plain bytes.
+    :param kind: What partclone calls it; C(imager) for an image of every block, C(dd) for the plain bytes.
     """
-    if filesystem == "dd":
+    if kind == "dd":
         with open(device, "rb", buffering=0) as file:  # noqa: PTH123
             for block in iter(lambda: file.read(_READ), b""):
                 write(block)
         return
-    program = f"partclone.{PARTCLONE.get(filesystem, 'imager')}"
-    _drain(lambda target: _partclone([program, "-c", "-s", device, "-O", target], what), write)
+    _drain(lambda target: _partclone([f"partclone.{kind}", "-c", "-s", device, "-O", target], what), write)
 
 
 def _partclone(arguments: list[str], what: str) -> None:

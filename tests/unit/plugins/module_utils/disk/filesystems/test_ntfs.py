@@ -9,7 +9,7 @@ from __future__ import annotations
 from subprocess import CompletedProcess
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.disk import ntfs
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import ntfs
 
 
 @pytest.mark.parametrize(

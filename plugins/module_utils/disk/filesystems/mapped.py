@@ -1,0 +1,38 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filesystems whose used blocks partclone knows."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from ansible_collections.reimage.lab.plugins.module_utils.command import require, run
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, parse_ddrescue_map
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import LONG, Filesystem, size_of
+
+
+class Mapped(Filesystem):
+    """A filesystem that partclone maps. It calls each of them what blkid does."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.partclone = name
+        self.programs = {**self.programs, f"partclone.{name}": "partclone"}
+
+    def used(self, device: str) -> Extents:
+        """Return what partclone maps, and the last 4 KiB, where NTFS has a copy of its boot sector that partclone leaves out."""
+        size = size_of(device)
+        return parse_ddrescue_map(self.map(device), size).with_tail(size, 4096)
+
+    def map(self, device: str) -> str:
+        """Return the map that partclone prints."""
+        program = f"partclone.{self.partclone}"
+        require(program, f"read which blocks of {self.name} are used")
+        with tempfile.TemporaryDirectory() as folder:
+            # Its thread for progress sleeps as long as -f says, and is waited for at the end: two seconds by default.
+            output, log = str(Path(folder, "map")), str(Path(folder, "log"))
+            run([program, "-D", "-q", "-f", "0", "-s", device, "-o", output, "-L", log], timeout=LONG)
+            return Path(output).read_text(encoding="ascii")
