@@ -74,11 +74,11 @@ EXAMPLES = r"""
 RETURN = r"""
 token:
   description: The token of an armed machine. Not returned in check mode if one would be made.
-  returned: when the machine is armed
+  returned: when the machine is armed with a target that needs one
   type: str
   sample: 0f7b2cbb7f0d4b6c9b1f5a8d3e2c1b0a
 armed_at:
-  description: When the token was made, in seconds since the epoch by the boot server's clock.
+  description: When the machine was armed, in seconds since the epoch by the boot server's clock.
   returned: when the machine is armed
   type: float
   sample: 1795226400.125
@@ -106,8 +106,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         others = [parse_mac(other) for other in module.params["other_macs"]]
         change = arm(layout, mac, target, others, renew=module.params["renew"], dry_run=module.check_mode)
     result = {"changed": change.changed, "diff": {"before": change.before, "after": change.after}}
-    if change.token is not None:
-        result.update(token=change.token, armed_at=change.armed_at)
+    result.update({name: getattr(change, name) for name in ("token", "armed_at") if getattr(change, name) is not None})
     return result
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.reimage.lab.plugins.module_utils.boot.loaders import Loader
 from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed
 
 
@@ -33,8 +34,12 @@ class Layout:
     def hosts(self, mac: str) -> Path:
         return self.root / "hosts" / dashed(mac)
 
-    def script(self, mac: str) -> Path:
-        return self.http / "machines" / f"{dashed(mac)}.ipxe"
+    def script(self, mac: str, loader: Loader = Loader.IPXE) -> Path:
+        return self.http / "machines" / f"{dashed(mac)}.{loader.value}"
+
+    def scripts(self, mac: str) -> list[Path]:
+        """Return the scripts of a card, one for each loader."""
+        return [self.script(mac, loader) for loader in Loader]
 
     def token(self, mac: str) -> Path:
         return self.root / "tokens" / f"{dashed(mac)}.json"

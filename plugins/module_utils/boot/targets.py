@@ -11,13 +11,13 @@ from typing import Callable, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import (
     LOCAL,
-    Configuration,
-    Target,
     load_configuration,
 )
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_text, remove, write_text
+from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.target import Boot, Target
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.loaders import Loader
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import (
     Arming,
     close_inbox,
@@ -26,14 +26,16 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import (
     open_inbox,
     save_arming,
 )
-from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed
 
 MASK = "********"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What setting a boot target did, or in check mode would do; before and after are for people, without the token."""
+    """What setting a boot target did, or in check mode would do; before and after are for people, without the token.
+
+    There is no token where none is needed or, in check mode, none was made yet.
+    """
 
     changed: bool
     token: str | None
@@ -58,16 +60,21 @@ def arm(
     old = load_arming(layout, mac)
     keep = old is not None and old.target == target and not renew and old.others == tuple(others)
     arming = old if old is not None and keep else new_arming(mac, target, others)
-    scripts = {card: boot_script(configuration, boots, arming, card) for card in arming.macs}
+    token = arming.token if boots.needs_token else ""
+    scripts = {
+        layout.script(card, loader): boots.script(loader, Boot(configuration.url, mac, card, token))
+        for card in arming.macs
+        for loader in Loader
+    }
     changed = not (
         keep
-        and layout.inbox(arming.token).is_dir()
-        and all(read_text(layout.script(card)) == script for card, script in scripts.items())
-        and all(read_text(layout.hosts(card)) == f"{card}\n" for card in scripts)
+        and (not token or layout.inbox(token).is_dir())
+        and all(read_text(path) == script for path, script in scripts.items())
+        and all(read_text(layout.hosts(card)) == f"{card}\n" for card in arming.macs)
     )
     before, after = (
         _shown(layout, mac, old),
-        _masked("".join(scripts.values()), arming) + ("" if keep else f"# with a new token: {MASK}\n"),
+        _masked("".join(scripts.values()), arming) + ("" if keep or not token else f"# with a new token: {MASK}\n"),
     )
     if changed and not dry_run:
         if old is not None and not keep:
@@ -75,14 +82,15 @@ def arm(
             for card in set(old.others) - set(arming.others):
                 _forget(layout, card)
         save_arming(layout, arming)
-        open_inbox(layout, arming.token)
-        for card, script in scripts.items():
-            write_text(layout.script(card), script)
-        for card in scripts:  # last: from here on dnsmasq answers
+        if token:
+            open_inbox(layout, token)
+        for path, script in scripts.items():
+            write_text(path, script)
+        for card in arming.macs:  # last: from here on dnsmasq answers
             # No tag: with one, dnsmasq 2.90 frees the wrong memory when it reloads.
             write_text(layout.hosts(card), f"{card}\n")
     known = keep or not dry_run
-    return Change(changed, arming.token if known else None, arming.armed_at if known else None, before, after)
+    return Change(changed, token if known and token else None, arming.armed_at if known else None, before, after)
 
 
 def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: bool = False) -> Change:
@@ -92,7 +100,7 @@ def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: boo
         next attempt sees that the work is not done.
     """
     old = load_arming(layout, mac)
-    changed = old is not None or layout.hosts(mac).exists() or layout.script(mac).exists()
+    changed = old is not None or any(path.exists() for path in (layout.hosts(mac), *layout.scripts(mac)))
     before = _shown(layout, mac, old)
     if changed and not dry_run:
         for card in old.macs if old is not None else (mac,):
@@ -105,42 +113,13 @@ def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: boo
 
 
 def _forget(layout: Layout, card: str) -> None:
-    remove(layout.hosts(card))
-    remove(layout.script(card))
-
-
-def boot_script(configuration: Configuration, target: Target, arming: Arming, card: str) -> str:
-    """Return the iPXE script of an armed machine.
-
-    :param card: MAC of the card that it boots from.
-    """
-    base = f"{configuration.url}/boot"
-    initrd = ["initrd=initrd"] if target.initrd else []  # under UEFI the kernel asks for it by this name
-    arguments = [
-        *initrd,
-        f"reimage.url={configuration.url}",
-        f"reimage.token={arming.token}",
-        f"reimage.mac={arming.mac}",
-        f"BOOTIF=01-{dashed(card)}",
-        *target.arguments,
-    ]
-    lines = [
-        "#!ipxe",
-        f"# {arming.mac} boots {target.name}; written by reimage.lab, removed when the machine is disarmed",
-        f"kernel --name kernel {base}/{target.kernel} {' '.join(arguments)} || goto failed",
-        *([f"initrd --name initrd {base}/{target.initrd} || goto failed"] if target.initrd else []),
-        "boot || goto failed",
-        ":failed",
-        f"echo reimage.lab: {target.name} did not start; in 10 s this machine goes on to its own disk",
-        "sleep 10",
-        "exit 1",
-    ]
-    return "\n".join(lines) + "\n"
+    for path in (layout.hosts(card), *layout.scripts(card)):
+        remove(path)
 
 
 def _require_files(layout: Layout, target: Target) -> None:
-    for name in (target.kernel, target.initrd):
-        if name and not (layout.http / name).is_file():
+    for name in target.files:
+        if not (layout.http / name).is_file():
             raise BootError(
                 f"boot target {target.name!r}: {layout.http / name} is missing: set this boot server up again"
                 " with reimage.lab.setup_server"
@@ -154,7 +133,7 @@ def _require_folders(layout: Layout, mac: str) -> None:
 
 
 def _shown(layout: Layout, mac: str, arming: Arming | None) -> str:
-    scripts = [read_text(layout.script(card)) for card in arming.macs] if arming else []
+    scripts = [read_text(path) for card in arming.macs for path in layout.scripts(card)] if arming else []
     if arming is None or not any(scripts):
         return _shown_local(mac)
     return _masked("".join(script or "" for script in scripts), arming)

@@ -23,14 +23,14 @@ _TAIL = 4 << 20
 def requests_seen(layout: Layout, configuration: Configuration, arming: Arming) -> list[dict[str, Any]]:
     """Return which of its boot files a machine fetched since it was armed, in that order, each once.
 
-    Each is C({"file", "at", "address"}); kernel and initrd count if the address that asked for them is the one that
+    Each is C({"file", "at", "address"}); the target's own count if the address that asked for them is the one that
     asked for this machine's script. The access log is one JSON object a line, as the role C(boot_server) sets it.
     """
     target = configuration.targets.get(arming.target)
     if target is None or configuration.access_log is None:
         return []
-    scripts = [f"/boot/{layout.script(card).relative_to(layout.http)}" for card in arming.macs]
-    others = [f"/boot/{name}" for name in (target.kernel, target.initrd) if name]
+    scripts = [f"/boot/{path.relative_to(layout.http)}" for card in arming.macs for path in layout.scripts(card)]
+    others = [f"/boot/{name}" for name in target.files]
     seen: dict[str, dict[str, Any]] = {}
     address = None
     for entry in _entries(Path(configuration.access_log), arming.armed_at):
