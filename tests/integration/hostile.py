@@ -7,8 +7,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import socket
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +59,8 @@ class HostileMachine:
         self._save()
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self._port = probe.getsockname()[1]
+        # Ansible's connections last longer than a test, and the next one is to make its own. The path of a socket must be short.
+        self._sockets = tempfile.mkdtemp(prefix="hostile-")
         self.host_keys = [(folder / "host.pub").read_text().strip()]
         self.variables = {
             "ansible_connection": "ansible.builtin.ssh",
@@ -65,6 +72,7 @@ class HostileMachine:
                 f'-F /dev/null -o ProxyCommand="socat STDIO TCP:127.0.0.1:{self._port}" -o IdentitiesOnly=yes'
                 " -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
             ),
+            "ansible_control_path_dir": self._sockets,
             "ansible_ssh_transfer_method": "piped",
         }
 
@@ -90,8 +98,16 @@ class HostileMachine:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        # Its sessions too: Ansible keeps them open.
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self._server.pid)], capture_output=True, text=True, check=False
+        )
+        for pid in map(int, listed.stdout.split()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         self._server.terminate()
         self._server.wait(10)
+        shutil.rmtree(self._sockets)
 
     def answers(self, pattern: str, stdout: str | dict[str, Any] = "", stderr: str = "", rc: int = 0) -> None:
         """Have it answer what matches a regular expression, the command or what comes with it; the latest answer counts.

@@ -31,9 +31,9 @@ def test_it_answers_modules_and_commands_as_the_test_says(hostile: HostileMachin
     hostile.answers("uname", "pc-66\n")
     hostile.answers(r"modules[./]linux_identity", {"changed": False, "machine_id": "f00"})
     tasks = [
-        {"ansible.builtin.raw": "uname -n", "register": "name"},
+        {"ansible.builtin.raw": "uname -n", "register": "called"},
         {"reimage.lab.linux_identity": {"path": "/"}, "register": "identity"},
-        {"ansible.builtin.assert": {"that": ["name.stdout | trim == 'pc-66'", "identity.machine_id == 'f00'"]}},
+        {"ansible.builtin.assert": {"that": ["called.stdout | trim == 'pc-66'", "identity.machine_id == 'f00'"]}},
     ]
     done = play(tmp_path, hostile, tasks)
     assert done.returncode == 0, done.stdout
