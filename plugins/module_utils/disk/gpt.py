@@ -20,6 +20,7 @@ _SIZE, _CRC, _MY_LBA, _OTHER_LBA, _FIRST_USABLE, _LAST_USABLE = 2, 3, 5, 6, 7, 8
 _ENTRIES_LBA, _COUNT, _ENTRY_SIZE, _ENTRIES_CRC = 10, 11, 12, 13
 _SPAN = struct.Struct("<QQ")
 _SPAN_AT = 32
+_SMALLEST_ENTRY = 128
 _BOOT_CODE = 440
 _PROTECTIVE_AT = 446
 
@@ -34,11 +35,18 @@ class Gpt:
         fields = self._fields
         if fields[0] != b"EFI PART" or not _HEADER.size <= fields[_SIZE] <= sector:
             raise DiskError("the first bytes of the disk do not hold a GUID partition table")
+        if fields[_ENTRY_SIZE] < _SMALLEST_ENTRY or fields[_ENTRIES_LBA] < 2:
+            raise DiskError("the GUID partition table is damaged: its entries are not where they can be")
         self._start = fields[_ENTRIES_LBA] * sector
         self._entries = bytearray(head[self._start : self._start + fields[_COUNT] * fields[_ENTRY_SIZE]])
         if len(self._entries) != fields[_COUNT] * fields[_ENTRY_SIZE] or zlib.crc32(self._entries) != fields[_ENTRIES_CRC]:
             raise DiskError("the GUID partition table is damaged: its entries do not match their checksum")
         self._entry_sectors = -(-len(self._entries) // sector)
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Return where a partition begins, and its size."""
+        first, last = _SPAN.unpack_from(self._entries, self._at(number) + _SPAN_AT)
+        return first * self._sector, (last + 1 - first) * self._sector
 
     def place(self, number: int, start: int, size: int) -> None:
         """Have a partition begin at I(start) and have I(size)."""

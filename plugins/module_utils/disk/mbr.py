@@ -45,6 +45,18 @@ class Mbr:
             raise DiskError("the first sector of the disk is not a master boot record")
         self._links = [_link(offset // sector, bytearray(data)) for offset, data in links]
         self._changed = False
+        first, size = self.container()
+        if any(not first <= offset < first + size for offset, _data in links):
+            raise DiskError("the partition table is damaged: its chain of logical partitions leads out of the extended one")
+
+    def span(self, number: int) -> tuple[int, int]:
+        """Return where a partition begins, and its size."""
+        if number <= 4:
+            _active, _first, _kind, _last, start, size = _ENTRY.unpack(self.entry(number))
+        else:
+            link = self._logical(number)
+            start, size = link.start, link.size
+        return start * self._sector, size * self._sector
 
     def place(self, number: int, start: int, size: int) -> None:
         """Have a partition begin at I(start) and have I(size)."""
@@ -126,7 +138,10 @@ class Mbr:
                 _put(link.data, 1, following.offset - start, following.start + following.size - following.offset)
 
     def _extended(self) -> int:
-        return next(number for number in range(1, 5) if self.entry(number)[4] in _EXTENDED)
+        for number in range(1, 5):
+            if self.entry(number)[4] in _EXTENDED:
+                return number
+        raise DiskError("the partition table is damaged: it has logical partitions, and no extended one that holds them")
 
     def _set(self, number: int, start: int, size: int) -> None:
         _put(self._head, number - 1, start, size)
@@ -172,4 +187,7 @@ def _put(data: bytearray, index: int, start: int, size: int) -> None:
     active, first, kind, last, old_start, old_size = _ENTRY.unpack_from(data, _FIRST + 16 * index)
     if (old_start, old_size) != (start, size):
         first = last = _FAR
-    _ENTRY.pack_into(data, _FIRST + 16 * index, active, first, kind, last, start, size)
+    try:
+        _ENTRY.pack_into(data, _FIRST + 16 * index, active, first, kind, last, start, size)
+    except struct.error as error:
+        raise DiskError("the partition table is damaged: its chain of logical partitions leads nowhere") from error

@@ -22,6 +22,9 @@ Piece = Tuple[int, bytes]
 class Table(Protocol):
     """A table that can be changed, and written as pieces of a disk."""
 
+    def span(self, number: int) -> tuple[int, int]:
+        """Return where a partition begins, and its size."""
+
     def place(self, number: int, start: int, size: int) -> None:
         """Have a partition begin at I(start) and have I(size)."""
 

@@ -20,7 +20,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_sha256
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name, refuse_too_many_extents
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
@@ -81,6 +81,7 @@ def capture(
         meter = Meter(f"{name}/{version}", callback)
         meter.start("reading the filesystems", 0)
         found = probe(device, accept)
+        refuse_too_many_extents(found.regions, disk)
         writer = _Writer(store, device, found.regions, level, meter, _Last.read(store, name))
         if not dry_run:
             with ThreadPoolExecutor(1) as beside:
@@ -88,12 +89,20 @@ def capture(
                 writer.run()
                 measured.result()
         index = Index(
-            name, version, datetime.now(timezone.utc).isoformat(timespec="seconds"), description,
-            device.size, device.sector_size, found.label, found.head, found.links, found.regions,
+            name=name,
+            version=version,
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            description=description,
+            disk_size=device.size,
+            sector_size=device.sector_size,
+            label=found.label,
+            head=found.head,
+            links=found.links,
+            partitions=found.regions,
             bytes_used=sum(region.extents.total for region in found.regions),
             bytes_stored=sum(writer.stored.values()),
             chunks_total=sum(region.chunks for region in found.regions),
-        )  # fmt: skip
+        )
         if not dry_run:
             store.publish(index, writer.tables())
     return Captured(index, writer.chunks_new, writer.bytes_new, time.monotonic() - began, found.warnings)

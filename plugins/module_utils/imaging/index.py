@@ -9,19 +9,23 @@ from __future__ import annotations
 import base64
 import json
 import re
+import struct
 import zlib
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Table, open_table
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import schema
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 
 FORMAT = 1
 LARGEST_HEAD = 4 << 20
+# Of all partitions; an index with so many takes 50 MB, and reading it ten times as much memory.
+MOST_EXTENTS = 1 << 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -88,7 +92,7 @@ class Index:
     @property
     def end(self) -> int:
         """Where the last partition ends, in bytes."""
-        return max(region.start + region.size for region in self.partitions)
+        return max((region.start + region.size for region in self.partitions), default=0)
 
     def table(self) -> Table:
         """Return the partition table, ready to be changed."""
@@ -118,7 +122,7 @@ def check_name(kind: str, name: str) -> str:
     """Return I(name) if it can be the name of an image or a version, which are folder names and parts of URLs."""
     if not NAME.fullmatch(name):
         raise ImagingError(
-            f"{kind} {name!r} cannot be used: letters, digits, '.', '_' and '-', at most 128, not starting with a sign"
+            f"{kind} {name!r:.140} cannot be used: letters, digits, '.', '_' and '-', at most 128, not starting with a sign"
         )
     return name
 
@@ -127,50 +131,118 @@ def decode(data: bytes, name: str) -> Index:
     """Read an C(index.json), which may come from anywhere, so nothing in it is believed unchecked.
 
     :param name: What to call it in an error.
+    :raises DamagedError: It is not one, or contradicts itself.
     """
     try:
-        value = json.loads(data)
-        if value["format"] > FORMAT:
-            raise ImagingError(f"{name}: format {value['format']} is newer than this collection reads ({FORMAT}): update it")
-        del value["format"]
-        value["head"] = _unpack_head(value["head"])
-        value["links"] = [(int(offset), base64.b64decode(text, validate=True)) for offset, text in value.get("links", [])]
-        value["partitions"] = [Region(**{**item, "extents": Extents(item["extents"])}) for item in value["partitions"]]
-        index = Index(**value)
+        # An extent has a bracket and two commas.
+        value = schema.parse(data, 4 * MOST_EXTENTS)
+        newer = value.get("format") if isinstance(value, dict) else None
+        if isinstance(newer, int) and newer > FORMAT:
+            raise ImagingError(f"{name}: format {newer} is newer than this collection reads ({FORMAT}): update it")
+        found = _INDEX(value, "it")
+        del found["format"]
+        found["partitions"] = [Region(**region) for region in found["partitions"]]
+        index = Index(**{"links": [], **found})
         _check(index, name)
-    except ImagingError:
-        raise
-    except (DiskError, ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
-        raise DamagedError(f"{name}: this is not an index of an image: {error!r:.200}") from error
+        _check_partitions(index, name)
+        _check_table(index)
+    except (DiskError, ValueError, struct.error, zlib.error) as error:
+        raise DamagedError(f"{name}: this is not an index of an image: {error!s:.200}") from error
     return index
 
 
-def _unpack_head(text: str) -> bytes:
+def refuse_too_many_extents(regions: Sequence[Region], disk: str) -> None:
+    """Raise C(ImagingError) if an index of these partitions could not be read again."""
+    count = sum(len(region.extents.pairs) for region in regions)
+    if count > MOST_EXTENTS:
+        raise ImagingError(
+            f"disk {disk}: what is used of it is in {count} pieces, more than the {MOST_EXTENTS} of which an image can be made:"
+            " defragment its filesystems"
+        )
+
+
+def _head(value: Any, place: str) -> bytes:
     unpack = zlib.decompressobj()
-    head = unpack.decompress(base64.b64decode(text, validate=True), LARGEST_HEAD)
-    if unpack.unconsumed_tail:
-        raise ImagingError(f"the head of the disk is larger than {LARGEST_HEAD} bytes")
+    head = unpack.decompress(_base64(value, place), LARGEST_HEAD)
+    if not unpack.eof:
+        raise ValueError(f"{place}: the head of the disk is cut short, or larger than {LARGEST_HEAD} bytes")
     return head
 
 
+def _base64(value: Any, place: str) -> bytes:
+    return base64.b64decode(schema.text(2 * LARGEST_HEAD)(value, place), validate=True)
+
+
+def _extents(value: Any, place: str) -> Extents:
+    # There may be a million, so this is one expression instead of a check for each.
+    if not isinstance(value, list) or not all(type(item) is list and list(map(type, item)) == [int, int] for item in value):
+        raise ValueError(f"{place}: this is not a list of pairs of whole numbers")
+    return Extents(value)
+
+
+_SIZE = schema.whole(0, 1 << 60)
+_SHORT = schema.text(1024)
+_REGION = schema.fields(
+    {
+        "number": _SIZE,
+        "start": _SIZE,
+        "size": _SIZE,
+        **dict.fromkeys(("type", "uuid", "name", "filesystem", "label"), _SHORT),
+        "extents": _extents,
+    },
+    {"size_min": _SIZE, "caibx_sha256": _SHORT, "blake3_sha256": _SHORT},
+)
+_INDEX = schema.fields(
+    {
+        "format": schema.whole(1, FORMAT),
+        **dict.fromkeys(("name", "version", "created"), _SHORT),
+        "description": schema.text(1 << 20),
+        "disk_size": _SIZE,
+        "sector_size": _SIZE,
+        "label": _SHORT,
+        "head": _head,
+        "partitions": schema.items(_REGION, 256),
+    },
+    {
+        "links": schema.items(schema.pair(_SIZE, _base64), 64),
+        **dict.fromkeys(("bytes_used", "bytes_stored", "chunks_total"), _SIZE),
+        "provenance": schema.mapping,
+    },
+)
+
+
 def _check(index: Index, name: str) -> None:
-    check_name("image name", index.name)
-    check_name("version", index.version)
+    for kind, text in (("image name", index.name), ("version", index.version)):
+        if not NAME.fullmatch(text):
+            raise DamagedError(f"{name}: {kind} {text!a:.40} cannot be used")
     if index.label not in ("gpt", "dos") or index.sector_size not in (512, 4096):
-        raise ImagingError(f"{name}: a disk with label {index.label!r} and sectors of {index.sector_size!r:.20} is unknown")
+        raise DamagedError(f"{name}: a disk with label {index.label!a:.20} and sectors of {index.sector_size} bytes is unknown")
     if any(len(data) != index.sector_size or offset % index.sector_size for offset, data in index.links):
-        raise ImagingError(f"{name}: the description of the logical partitions is damaged")
-    end = len(index.head)
-    for region in sorted(index.partitions, key=lambda item: item.start):
-        if region.start < end or region.size <= 0 or region.start % index.sector_size:
-            raise ImagingError(f"{name}: partition {region.number} overlaps what is before it")
-        if region.extents.end > region.size:
-            raise ImagingError(f"{name}: partition {region.number} is said to be used beyond its end")
-        if not isinstance(region.number, int) or not 1 <= region.number <= 256:
-            raise ImagingError(f"{name}: {region.number!r:.20} is not the number of a partition")
-        end = region.start + region.size
+        raise DamagedError(f"{name}: the description of the logical partitions is damaged")
     used = sum(region.extents.total for region in index.partitions)
     if used != index.bytes_used:
         raise DamagedError(f"{name}: it is said to use {index.bytes_used} bytes, and its partitions use {used}: it is damaged")
+
+
+def _check_partitions(index: Index, name: str) -> None:
+    end = len(index.head)
+    for region in sorted(index.partitions, key=lambda item: item.start):
+        if region.start < end or region.size <= 0 or region.start % index.sector_size:
+            raise DamagedError(f"{name}: partition {region.number} overlaps what is before it")
+        if region.extents.end > region.size:
+            raise DamagedError(f"{name}: partition {region.number} is said to be used beyond its end")
+        if not 1 <= region.number <= 256:
+            raise DamagedError(f"{name}: {region.number} is not the number of a partition")
+        end = region.start + region.size
     if end > index.disk_size:
-        raise ImagingError(f"{name}: the partitions end at byte {end} of a disk of {index.disk_size}")
+        raise DamagedError(f"{name}: the partitions end at byte {end} of a disk of {index.disk_size}")
+    if len({region.number for region in index.partitions}) < len(index.partitions):
+        raise DamagedError(f"{name}: two partitions have the same number")
+
+
+def _check_table(index: Index) -> None:
+    """Raise C(ValueError) if the partitions are not those of the partition table, which is written to the disk."""
+    table = index.table()
+    for region in index.partitions:
+        if table.span(region.number) != (region.start, region.size):
+            raise ValueError(f"partition {region.number} is elsewhere in the partition table")

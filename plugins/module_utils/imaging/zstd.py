@@ -20,6 +20,8 @@ except ImportError:
 DEFAULT_LEVEL = 3
 # For one chunk at a time: a fifth faster than the level's own, for its tables fit into the cache, and not larger.
 _TUNED = {"hash_log": 16, "chain_log": 14, "min_match": 4}
+# What level 19 takes for a stream of unknown length; a frame that asks for more memory would get it for each thread.
+_LARGEST_WINDOW = 8 << 20
 
 
 class Codec:
@@ -46,8 +48,12 @@ class Codec:
         :raises DamagedError: It is damaged, or holds more than I(largest) bytes.
         """
         if not hasattr(self._local, "decompressor"):
-            self._local.decompressor = zstandard.ZstdDecompressor()
+            self._local.decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
         try:
+            # The library believes a frame that states its size, whatever the limit, and allocates that much.
+            stated = zstandard.frame_content_size(data)
+            if stated > largest:
+                raise DamagedError(f"it is damaged (it claims to hold {stated} bytes, more than the {largest} that it may)")
             plain: bytes = self._local.decompressor.decompress(data, max_output_size=largest)
         except zstandard.ZstdError as error:
             raise DamagedError(f"it is damaged ({error})") from error

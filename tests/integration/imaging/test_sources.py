@@ -9,11 +9,13 @@ from __future__ import annotations
 import http.server
 import random
 import shutil
+import struct
 import threading
 from pathlib import Path
 from typing import Callable, Iterator
 
 import pytest
+import zstandard
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
@@ -23,6 +25,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from ..module import run
+from .conftest import MIB
 
 Store = tuple[PathStore, Captured]
 Damage = Callable[[Path], object]
@@ -40,6 +43,17 @@ def flip(path: Path) -> None:
 
 def empty(path: Path) -> None:
     path.write_bytes(b"")
+
+
+def claim(path: Path) -> None:
+    """A frame of 17 bytes that states a size of 2^40."""
+    path.write_bytes(b"\x28\xb5\x2f\xfd\xc0\x50" + struct.pack("<Q", 1 << 40) + b"\x01\x00\x00")
+
+
+def swell(path: Path) -> None:
+    """A frame of some kilobytes that holds 600 MiB."""
+    packer = zstandard.ZstdCompressor().compressobj(size=600 * MIB)
+    path.write_bytes(b"".join([packer.compress(bytes(MIB)) for _mib in range(600)] + [packer.flush()]))
 
 
 def digest(store: PathStore) -> str:
@@ -72,6 +86,15 @@ class TestMirrors:
     @pytest.mark.parametrize("file", ["p4.caibx", "p4.blake3"])
     def test_tables_come_from_a_mirror(self, bad: PathStore, captured: Store, target: Path, file: str, damage: Damage) -> None:
         damage(bad.root / "images/lab/1" / file)
+        assert deploy(bad, captured[1].index, str(target), mirrors=[captured[0]]).changed
+        assert is_right(captured, target)
+
+    @pytest.mark.parametrize("damage", [remove, flip, empty, claim, swell])
+    def test_chunks_come_from_a_mirror(self, bad: PathStore, captured: Store, target: Path, damage: Damage) -> None:
+        chunk = max((bad.root / "chunks").glob("*/*.cacnk"), key=lambda path: path.stat().st_size)
+        damage(chunk)
+        with pytest.raises(ReimageError, match=chunk.name):
+            deploy(bad, captured[1].index, str(target))
         assert deploy(bad, captured[1].index, str(target), mirrors=[captured[0]]).changed
         assert is_right(captured, target)
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,7 +30,20 @@ def call(module: ModuleType, capsys: pytest.CaptureFixture[str], **options: Any)
 def store(tmp_path: Path) -> str:
     """A store with C(lab/1)."""
     region = Region(1, 1 << 20, 1 << 20, "83", "", "", "ext4", "root", Extents([(0, 4096)]))
-    index = Index("lab", "1", "2026-11-21T00:00:00+00:00", "", 4 << 20, 512, "dos", bytes(1 << 20), [], [region], bytes_used=4096)
+    mbr = bytes(446) + struct.pack("<4xB3xII", 0x83, 2048, 2048).ljust(64, b"\0") + b"\x55\xaa"
+    index = Index(
+        name="lab",
+        version="1",
+        created="2026-11-21T00:00:00+00:00",
+        description="",
+        disk_size=4 << 20,
+        sector_size=512,
+        label="dos",
+        head=mbr.ljust(1 << 20, b"\0"),
+        links=[],
+        partitions=[region],
+        bytes_used=4096,
+    )
     (tmp_path / "store").mkdir()
     PathStore(tmp_path / "store").publish(index, {region.file: b""})
     return str(tmp_path / "store")

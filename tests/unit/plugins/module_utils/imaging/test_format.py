@@ -110,8 +110,20 @@ def test_chain_of_logical_partitions_without_end_is_refused() -> None:
 
 
 def an_index() -> index.Index:
-    region = index.Region(1, MIB, MIB, "type", "uuid", "name", "ext4", "root", Extents([(0, 4096)]))
-    return index.Index("lab", "1", "2026-11-21", "", 4 * MIB, 512, "gpt", gpt(), [], [region], bytes_used=4096)
+    entry = struct.pack("<16s16sQQ", b"type", b"uuid", 2048, 4095)
+    return index.Index(
+        name="lab",
+        version="1",
+        created="2026-11-21",
+        description="",
+        disk_size=4 * MIB,
+        sector_size=512,
+        label="gpt",
+        head=gpt(entry.ljust(128 * 128, b"\0")),
+        links=[],
+        partitions=[index.Region(1, MIB, MIB, "type", "uuid", "name", "ext4", "root", Extents([(0, 4096)]))],
+        bytes_used=4096,
+    )
 
 
 @pytest.mark.parametrize("length", [0, 1, 4096, CHUNK_SIZE, CHUNK_SIZE + 1])
@@ -158,16 +170,27 @@ def test_frame_that_holds_too_much_or_is_damaged_is_refused() -> None:
 def description(extents: int) -> index.Index:
     used = Extents([(number * 8192, 4096) for number in range(extents)])
     region = index.Region(1, MIB, extents * 8192, "83", "", "Wurzel", "ext4", "root", used, caibx_sha256="00")
+    entries = [struct.pack("<4xB3xII", 0x83, 2048, extents * 16), struct.pack("<4xB3xII", 5, 1, 2047)]
     return index.Index(
-        "lab", "1", "now", "für alle", 1 << 40, 512, "dos", b"head", [(512, bytes(512))], [region],
-        provenance={"a": [1]}, bytes_used=extents * 4096,
-    )  # fmt: skip
+        name="lab",
+        version="1",
+        created="now",
+        description="für alle",
+        disk_size=1 << 40,
+        sector_size=512,
+        label="dos",
+        head=bytes(446) + b"".join(entries).ljust(64, b"\0") + b"\x55\xaa",
+        links=[(512, bytes(512))],
+        partitions=[region],
+        provenance={"a": [1]},
+        bytes_used=extents * 4096,
+    )
 
 
 def test_description_has_the_same_bytes_as_ever() -> None:
     """An image's digest is of them."""
     one = description(2)
-    value = {"format": 1, **asdict(one), "head": base64.b64encode(zlib.compress(b"head")).decode()}
+    value = {"format": 1, **asdict(one), "head": base64.b64encode(zlib.compress(one.head)).decode()}
     value["links"] = [[512, base64.b64encode(bytes(512)).decode()]]
     value["partitions"][0]["extents"] = [[0, 4096], [8192, 4096]]
     assert one.encode() == json.dumps(value, indent=1).encode() + b"\n"
