@@ -219,9 +219,6 @@ def _check(index: Index, name: str) -> None:
         raise DamagedError(f"{name}: a disk with label {index.label!a:.20} and sectors of {index.sector_size} bytes is unknown")
     if any(len(data) != index.sector_size or offset % index.sector_size for offset, data in index.links):
         raise DamagedError(f"{name}: the description of the logical partitions is damaged")
-    used = sum(region.extents.total for region in index.partitions)
-    if used != index.bytes_used:
-        raise DamagedError(f"{name}: it is said to use {index.bytes_used} bytes, and its partitions use {used}: it is damaged")
 
 
 def _check_partitions(index: Index, name: str) -> None:
@@ -236,6 +233,9 @@ def _check_partitions(index: Index, name: str) -> None:
         end = region.start + region.size
     if end > index.disk_size:
         raise DamagedError(f"{name}: the partitions end at byte {end} of a disk of {index.disk_size}")
+    used = sum(region.extents.total for region in index.partitions)
+    if used != index.bytes_used:
+        raise DamagedError(f"{name}: it is said to use {index.bytes_used} bytes, and its partitions use {used}: it is damaged")
     if len({region.number for region in index.partitions}) < len(index.partitions):
         raise DamagedError(f"{name}: two partitions have the same number")
 
