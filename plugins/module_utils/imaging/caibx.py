@@ -24,6 +24,17 @@ _ITEM = struct.Struct("<Q32s")
 _TAIL_ITEM = struct.Struct("<5Q")
 
 
+def chunk_count(size: int) -> int:
+    """Return how many chunks a region of I(size) bytes has."""
+    return -(-size // CHUNK_SIZE)
+
+
+def chunk_bounds(number: int, size: int) -> tuple[int, int]:
+    """Return where a chunk begins in a region of I(size) bytes, and its length; only the last one may be short."""
+    start = number * CHUNK_SIZE
+    return start, min(CHUNK_SIZE, size - start)
+
+
 class Ids:
     """Digests of 32 bytes, left in the file that they came in: a list of a terabyte's would take ten times the memory.
 
@@ -59,7 +70,7 @@ def encode(ids: Sequence[bytes] | Ids, size: int) -> bytes:
         _HEADER.pack(_INDEX_SIZE, _INDEX, 0, CHUNK_SIZE, CHUNK_SIZE, CHUNK_SIZE),
         _TABLE_HEADER.pack(_TABLE_HEAD, _TABLE),
     ]
-    parts += [_ITEM.pack(min((number + 1) * CHUNK_SIZE, size), identifier) for number, identifier in enumerate(ids)]
+    parts += [_ITEM.pack(sum(chunk_bounds(number, size)), identifier) for number, identifier in enumerate(ids)]
     table = _TABLE_HEADER.size + len(ids) * _ITEM.size + _TAIL_ITEM.size
     parts.append(_TAIL_ITEM.pack(0, 0, _INDEX_SIZE, table, _TAIL))
     return b"".join(parts)
@@ -70,7 +81,7 @@ def decode(data: bytes, size: int, name: str) -> Ids:
 
     :raises ImagingError: The table is damaged, or does not describe I(size) bytes in chunks of 1 MiB.
     """
-    count = -(-size // CHUNK_SIZE)
+    count = chunk_count(size)
     if len(data) != _HEADER.size + _TABLE_HEADER.size + count * _ITEM.size + _TAIL_ITEM.size:
         raise ImagingError(f"{name}: the chunk table has {len(data)} bytes, which does not fit {count} chunks")
     head, table = _HEADER.unpack_from(data), _TABLE_HEADER.unpack_from(data, _HEADER.size)
@@ -78,6 +89,6 @@ def decode(data: bytes, size: int, name: str) -> Ids:
         raise ImagingError(f"{name}: this is not a casync index of 1 MiB chunks with SHA-256 ids")
     start = _HEADER.size + _TABLE_HEADER.size
     items = _ITEM.iter_unpack(memoryview(data)[start : start + count * _ITEM.size])
-    if any(end != min((number + 1) * CHUNK_SIZE, size) for number, (end, _identifier) in enumerate(items)):
+    if any(end != sum(chunk_bounds(number, size)) for number, (end, _identifier) in enumerate(items)):
         raise ImagingError(f"{name}: the chunks of the table do not add up to {size} bytes")
     return Ids(data, start + 8, _ITEM.size, count)

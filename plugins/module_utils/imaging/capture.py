@@ -17,7 +17,7 @@ from typing import Iterator, Sequence, Tuple
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids, chunk_bounds
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name, refuse_too_many_extents
@@ -176,8 +176,7 @@ class _Writer:
 
     def _one(self, item: Item) -> None:
         region, number = item
-        start = number * CHUNK_SIZE
-        length = min(CHUNK_SIZE, region.size - start)
+        start, length = chunk_bounds(number, region.size)
         used = list(region.extents.within(start, start + length))
         data = self._device.read_used(start, length, region.extents, region.start) if used else ZEROS[:length]
         at = slice(32 * number, 32 * (number + 1))

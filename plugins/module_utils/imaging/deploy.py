@@ -26,14 +26,14 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import
 )
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import AUTO, Layout, Place, moved, plan
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.longer import longer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.overlay import full_size_view
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.record import Record, fingerprint
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.resize_note import ResizeNote, fingerprint
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.resizing import resize
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.fetch import Fetcher
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import Reader, read_blake3, read_ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.target import Chunk, Target
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.target_partition import TargetChunk, TargetPartition
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 
 
@@ -115,10 +115,10 @@ class _Deploy:
         self._fetcher = fetcher
         self._dry_run = dry_run
         self._meter = meter
-        self._record = Record(index, layout)
+        self._resize_note = ResizeNote(index, layout)
         self._lock = threading.Lock()
         self._invalid = False
-        self._written: list[Chunk] = []
+        self._written: list[TargetChunk] = []
         self.result = Result(warnings=layout.warnings)
 
     def run(self, stack: ExitStack, verify: bool) -> None:
@@ -153,7 +153,7 @@ class _Deploy:
             for offset, length in extents.free(place.size):
                 self._device.discard(place.start + offset, length)
 
-    def _target(self, stack: ExitStack, place: Place) -> Target:
+    def _target(self, stack: ExitStack, place: Place) -> TargetPartition:
         """Read all that is known of a partition, and refuse all that can be refused: nothing was written yet."""
         region, view = place.region, None
         ids = self._sources.first(lambda store: read_ids(store, self._index, place.region))
@@ -164,10 +164,10 @@ class _Deploy:
             if self._dry_run:
                 region = moved(place)
             else:
-                view = stack.enter_context(longer(self._device, place))
-        return Target(region, place, view, ids, fast or ids, blake3 if fast else sha256)
+                view = stack.enter_context(full_size_view(self._device, place))
+        return TargetPartition(region, place, view, ids, fast or ids, blake3 if fast else sha256)
 
-    def _compare(self, chunk: Chunk) -> None:
+    def _compare(self, chunk: TargetChunk) -> None:
         used = sum(count for _offset, count in chunk.used())
         if not used:
             if chunk.target.ids[chunk.number] != chunk.free_id:
@@ -180,13 +180,13 @@ class _Deploy:
                 self._replace(chunk)
         self._meter.add(used)
 
-    def _note(self, chunk: Chunk) -> None:
+    def _note(self, chunk: TargetChunk) -> None:
         target = chunk.target
         with self._lock:
             self.result.differing.append((target.region.number, chunk.number, target.place.start + chunk.start))
             self.result.chunks_changed += 1
 
-    def _replace(self, chunk: Chunk) -> None:
+    def _replace(self, chunk: TargetChunk) -> None:
         target = chunk.target
         identifier = target.ids[chunk.number]
         data = memoryview(self._fetcher.get(identifier, chunk.length, target.digest, target.hashes[chunk.number]))
@@ -204,7 +204,7 @@ class _Deploy:
             self.result.chunks_changed += 1
             self.result.bytes_written += count
 
-    def _damaged_index(self, chunk: Chunk) -> DamagedError:
+    def _damaged_index(self, chunk: TargetChunk) -> DamagedError:
         return DamagedError(
             f"the index of {self._index.image} is damaged: bytes are said to be free which chunk {chunk.number} of partition"
             f" {chunk.target.region.number} holds. Restore it from a copy of the store, or capture the master again"
@@ -226,7 +226,7 @@ class _Deploy:
         self._meter.start("verifying", sum(chunk.length for chunk in chunks))
         with DirectReader(self._device.path) as reader:
 
-            def check(chunk: Chunk) -> None:
+            def check(chunk: TargetChunk) -> None:
                 start = chunk.target.place.start
                 if not chunk.is_held(reader, start):
                     raise ImagingError(
@@ -238,7 +238,7 @@ class _Deploy:
 
             each(chunks, check, threads())
 
-    def _resize(self, target: Target, verify: bool) -> None:
+    def _resize(self, target: TargetPartition, verify: bool) -> None:
         self._meter.start(f"resizing partition {target.region.number}", 0)
         self._invalidate()
         resize(self._device, target.place, target.view, verify)
@@ -246,7 +246,7 @@ class _Deploy:
 
     def _is_resized_copy(self, place: Place) -> bool:
         """Whether a partition is what an earlier deploy made of the same image for the same layout."""
-        noted = self._record.fingerprint_on(self._device, place) if place.resized else ""
+        noted = self._resize_note.fingerprint_on(self._device, place) if place.resized else ""
         if not noted:
             return False
         self._meter.start(f"comparing partition {place.region.number}", 0)
@@ -258,13 +258,15 @@ class _Deploy:
 
     def _has_table(self) -> bool:
         try:
-            return all(self._device.read(offset, len(data)) == data for offset, data in self._record.comparable(self._device))
+            return all(
+                self._device.read(offset, len(data)) == data for offset, data in self._resize_note.comparable(self._device)
+            )
         except ReadError:
             return False
 
-    def _write_table(self, resized: list[Target]) -> None:
+    def _write_table(self, resized: list[TargetPartition]) -> None:
         self._device.sync()
-        pieces = self._record.complete(self._device, [target.place for target in resized])
+        pieces = self._resize_note.complete(self._device, [target.place for target in resized])
         # Everything but the first sector first: with it alone the disk begins to be bootable.
         (_zero, head), sector = pieces[0], self._device.sector_size
         for offset, data in [*pieces[1:], (sector, head[sector:])]:

@@ -19,7 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import Dis
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Table, open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import schema
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import chunk_count
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 
 FORMAT = 1
@@ -62,7 +62,7 @@ class Region:
     @property
     def chunks(self) -> int:
         """The number of its chunks, those of free space included."""
-        return -(-self.size // CHUNK_SIZE)
+        return chunk_count(self.size)
 
 
 @dataclass

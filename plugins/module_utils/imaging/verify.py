@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import partial
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, chunk_bounds
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import zeros_sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
@@ -100,7 +100,7 @@ def _collect(
             images = users.setdefault(identifier, [])
             if index.image not in images:
                 images.append(index.image)
-            start, length = number * CHUNK_SIZE, min(CHUNK_SIZE, region.size - number * CHUNK_SIZE)
+            start, length = chunk_bounds(number, region.size)
             lengths[identifier] = length
             used = next(region.extents.within(start, start + length), None)
             if used is None and identifier != zeros_sha256(length):

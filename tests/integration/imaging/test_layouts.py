@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import longer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import overlay
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
@@ -283,7 +283,7 @@ class TestWhatIsMissingIsSaidBeforeAnythingIsWritten:
 
     def test_memory(self, small: tuple[PathStore, Index, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "meminfo").write_text("MemTotal: 8 kB\nMemAvailable: 4 kB\n")
-        monkeypatch.setattr(longer, "_MEMORY", tmp_path / "meminfo")
+        monkeypatch.setattr(overlay, "_MEMORY", tmp_path / "meminfo")
         self.refused(small, r"partition 1 could shrink to fit, but that takes \d+ bytes of memory, and 3072 are free")
 
     @pytest.mark.parametrize("program", ["nbdkit", "nbdfuse", "resize2fs"])

@@ -11,13 +11,13 @@ from typing import Iterator, NamedTuple
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, DirectReader
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extent
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids, chunk_bounds
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import Digest, is_zeros, zeros_sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Region
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import Place
 
 
-class Target(NamedTuple):
+class TargetPartition(NamedTuple):
     """A partition to write: the image's region, where it goes, and how to recognise its chunks.
 
     I(view) is the partition in the image's size, if the disk has less room for it.
@@ -30,26 +30,30 @@ class Target(NamedTuple):
     hashes: Ids
     digest: Digest
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[TargetChunk]:
         """Yield all of its chunks."""
-        return (Chunk(self, number) for number in range(self.region.chunks))
+        return (TargetChunk(self, number) for number in range(self.region.chunks))
 
 
-class Chunk(NamedTuple):
+class TargetChunk(NamedTuple):
     """One chunk of a partition to write."""
 
-    target: Target
+    target: TargetPartition
     number: int
 
     @property
     def start(self) -> int:
         """Where it begins in the partition."""
-        return self.number * CHUNK_SIZE
+        return self._bounds[0]
 
     @property
     def length(self) -> int:
         """Its bytes, those of free space included."""
-        return min(CHUNK_SIZE, self.target.region.size - self.start)
+        return self._bounds[1]
+
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        return chunk_bounds(self.number, self.target.region.size)
 
     @property
     def on_disk(self) -> bool:
@@ -63,7 +67,7 @@ class Chunk(NamedTuple):
     @property
     def free_id(self) -> bytes:
         """The id that it has in the image if all of it is free."""
-        return zeros_sha256(min(CHUNK_SIZE, self.target.place.region.size - self.start))
+        return zeros_sha256(chunk_bounds(self.number, self.target.place.region.size)[1])
 
     def is_free_empty(self, data: memoryview) -> bool:
         """Whether nothing but zeros is where I(data), the image's chunk, is said to be free."""

@@ -19,7 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Piece
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import chunk_bounds, chunk_count
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import Layout, Place
@@ -30,7 +30,7 @@ _MAGIC = "reimage.lab record 1\n"
 _SMALLEST_GAP = 256 << 10
 
 
-class Record:
+class ResizeNote:
     """The note for one image on one layout."""
 
     def __init__(self, index: Index, layout: Layout) -> None:
@@ -84,12 +84,11 @@ def _key(index: Index, layout: Layout) -> str:
 def fingerprint(device: Device, place: Place) -> str:
     """Return a digest of all used bytes of a filesystem, and of which they are."""
     extents = used_now(device.path, place.start, place.size, place.region.filesystem, device.sector_size)
-    count = -(-place.size // CHUNK_SIZE)
+    count = chunk_count(place.size)
     digests = [b""] * count
 
     def one(number: int) -> None:
-        start = number * CHUNK_SIZE
-        length = min(CHUNK_SIZE, place.size - start)
+        start, length = chunk_bounds(number, place.size)
         if next(extents.within(start, start + length), None):
             digests[number] = sha256(device.read_used(start, length, extents, place.start))
 

@@ -25,7 +25,7 @@ _MEMORY = Path("/proc/meminfo")
 
 
 @contextmanager
-def longer(device: Device, place: Place) -> Iterator[Device]:
+def full_size_view(device: Device, place: Place) -> Iterator[Device]:
     """Yield a partition of the image's size, whose beginning is what the disk holds. Writing to it does not change the disk.
 
     :raises ImagingError: What lies behind the end of the disk's partition does not fit into memory.
@@ -34,7 +34,7 @@ def longer(device: Device, place: Place) -> Iterator[Device]:
     _refuse_too_much(device, place)
     for program in ("nbdkit", "nbdfuse", "fusermount3"):
         require(program, f"shrink partition {place.region.number} to fit {device.path}")
-    with tempfile.TemporaryDirectory(prefix="reimage-longer-") as folder:
+    with tempfile.TemporaryDirectory(prefix="reimage-overlay-") as folder:
         file = Path(folder, "partition")
         filters = ["--filter=cow", "--filter=truncate", "--filter=offset"]
         span = [f"offset={place.start}", f"range={place.size}", f"truncate={place.region.size}"]
