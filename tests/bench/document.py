@@ -49,7 +49,7 @@ def page(result: dict[str, Any]) -> str:
         f"| {name} | {got:.1f} × | {wanted} ×{'' if got >= wanted else ', **not met**'} |" for name, got, wanted in ratios(result)
     )
     rows = "\n".join(
-        f"| {name} | {value:.2f} | {result['spread'][name][0]:.2f} to {result['spread'][name][1]:.2f} | {used / value:.0f} |"
+        f"| {_cell(name)} | {value:.2f} | {result['spread'][name][0]:.2f} to {result['spread'][name][1]:.2f} | {used / value:.0f} |"
         for name, value in result["seconds"].items()
     )
     scaling = "\n".join(
@@ -67,15 +67,15 @@ def page(result: dict[str, Any]) -> str:
     memory = ", ".join(f"{name} {value / MIB:.0f} MiB" for name, value in result["memory"].items())
     return f"""# Benchmarks
 
-Made by `make bench`, which anybody can repeat. Everything is measured in one run, in turn, {result["repeat"]} times; medians are shown.
+`make bench` made this page, and anybody can repeat it. It measures everything in one run, in turn, {result["repeat"]} times, and shows medians.
 Source, target and store are in memory, so that no disk hides what the programs do. Only ratios within one run mean something: the
-figures drift with the machine. This one: {machine["cores"]} cores of {machine["processor"]}, Linux {machine["kernel"]}.
+figures drift with the machine. This machine has {machine["cores"]} cores of {machine["processor"]}, Linux {machine["kernel"]}.
 
 The master is an NTFS partition with {used:.0f} MiB used by the programs and libraries of a Linux machine. FOG and Clonezilla stand for
-their own pipelines with the same partclone and zstd, as they ship them. partclone sleeps for whole seconds at its end; "as shipped" has
-that, the others are without it, which is fairer than fair. After every restore the target's used bytes are hashed and compared with the
-master's; the time for that does not count, but the time in which we read back what we wrote does. "ours" restores onto a disk that holds other
-data, all of which is compared first; a new disk, full of zeros, takes less.
+their own pipelines with the same partclone and zstd, as they ship them. partclone sleeps for whole seconds at its end. Only the rows "as shipped"
+include this sleep; without it FOG and Clonezilla look better than they are. After every restore the used bytes of the target are hashed and compared
+with the master's. The time for this does not count, but the time in which we read back our own writes does. "ours" restores onto a disk with other
+data, and compares all of it first; a new disk, full of zeros, takes less.
 
 | | measured | promised |
 |---|---|---|
@@ -83,9 +83,9 @@ data, all of which is compared first; a new disk, full of zeros, takes less.
 
 Size in the store: {stored["ours 1"] / MIB:.0f} MiB, FOG's {stored["fog.zst"] / MIB:.0f} MiB ({stored["ours 1"] / stored["fog.zst"] * 100 - 100:+.1f} %).
 Peak memory: {memory}.
-5 % of the bytes changed are {result["chunks_changed"]["together"] * 100:.0f} % of the chunks when the files of an update stand together on
-the disk; "scattered" is the same update on a disk where ntfs-3g has spread them, over {result["chunks_changed"]["scattered"] * 100:.0f} % of the chunks.
-Through a link shaped to 1 Gbit/s, {result["link"].get("share", 0) * 100:.0f} % of it are used while fetching and writing.
+5 % of the bytes changed are {result["chunks_changed"]["together"] * 100:.0f} % of the chunks if the files of an update stand together on
+the disk. "scattered" is the same update on a disk where ntfs-3g spread them over {result["chunks_changed"]["scattered"] * 100:.0f} % of the chunks.
+A deploy through a link shaped to 1 Gbit/s uses {result["link"].get("share", 0) * 100:.0f} % of it while it fetches and writes.
 
 ![Restoring](images/benchmark-restore.svg)
 
@@ -107,9 +107,13 @@ Through a link shaped to 1 Gbit/s, {result["link"].get("share", 0) * 100:.0f} % 
 |---|---|---|---|
 {cores}
 
-What is not measured here: disks, and many machines at once. One gigabit port of a server carries about 110 MB/s, whatever
+Disks are not measured here, nor are many machines at once. One gigabit port of a server carries about 110 MB/s, whatever
 the software.
 """
+
+
+def _cell(name: str) -> str:
+    return name.replace("|", r"\|")
 
 
 def bars(title: str, rows: list[tuple[str, float]]) -> str:
