@@ -102,7 +102,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import refuse_not_generalized
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_folder
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_folder
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

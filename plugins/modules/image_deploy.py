@@ -146,7 +146,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.entry import run_modul
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk, refuse_in_use
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_store, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.signature import check
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 

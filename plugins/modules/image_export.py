@@ -99,7 +99,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import EXPORT_FORMATS, exists, export_image
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_store, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_store
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

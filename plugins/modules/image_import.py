@@ -121,9 +121,11 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transf
     check_source,
     import_image,
 )
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_folder, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import check_name
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_folder
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

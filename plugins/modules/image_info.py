@@ -16,7 +16,7 @@ author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes]
 options:
   store:
-    description: The image store, a folder or an HTTP(S) URL. A URL needs O(name), for a web server does not list.
+    description: The image store, a folder or an HTTP(S) URL. A URL needs O(name): only a folder lists its images.
     type: str
     required: true
   name:
@@ -97,13 +97,17 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe, describe_one
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import is_folder, open_folder, open_store
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    described = describe(open_store(options["store"]), options["name"], options["version"], sizes=options["sizes"])
+    where, name, version = options["store"], options["name"], options["version"]
+    if is_folder(where):
+        described = describe(open_folder(where), name, version, sizes=options["sizes"])
+    else:
+        described = describe_one(open_store(where), name, version)
     for warning in described.warnings:
         module.warn(warning)
     return {"changed": False, "images": described.images}

@@ -83,7 +83,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_folder
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_folder
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.prune import prune
 
 

@@ -53,7 +53,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_folder, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_folder
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.signature import sign
 
 

@@ -126,9 +126,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.entry import run_modul
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import open_store, read_index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, file_writer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import is_folder, open_folder, open_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import Report, verify_image, verify_store
 
 MOST = 100
 
@@ -136,12 +137,10 @@ MOST = 100
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     callback = file_writer(options["progress_file"])
-    store = open_store(options["store"])
     if not options["name"] and (options["version"] or options["digest"]):
         raise ImagingError("version and digest are of one image: say its name too")
     if options["disk"] is None:
-        version = options["version"] or ("latest" if options["digest"] else "")
-        report = verify_store(store, options["name"], version, options["digest"], callback)
+        report = verify(options, callback)
         return {
             "changed": False,
             "intact": not report.hurt,
@@ -150,6 +149,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             "damaged": report.damaged,
             "hurt": report.hurt,
         }
+    store = open_store(options["store"])
     index = read_index(store, options["name"], options["version"] or "latest", options["digest"])[0]
     disk = find_disk(options["disk"])
     result = deploy(store, index, disk, dry_run=True, grow=options["grow"], preserve=options["preserve"], callback=callback)
@@ -164,6 +164,13 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         ],
         "table_differs": result.table_differs,
     }
+
+
+def verify(options: dict[str, Any], callback: Callback | None) -> Report:
+    where, name, digest = options["store"], options["name"], options["digest"]
+    if not is_folder(where):
+        return verify_image(open_store(where), name, options["version"], digest, callback)
+    return verify_store(open_folder(where), name, options["version"] or ("latest" if digest else ""), digest, callback)
 
 
 def main() -> None:

@@ -119,7 +119,8 @@ class Lab:
             self.stored[f"ours {version}"] = int(said["stored"])
             if version == "1":
                 sh("cp", "-al", self.store, self.older_store)
-        from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, read_index
+        from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+        from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
         # Of the rivals' copies all but the last sector is compared, which partclone leaves out.
         extents = read_index(PathStore(self.store), "master", "1")[0].partitions[0].extents.pairs

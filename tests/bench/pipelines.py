@@ -37,17 +37,18 @@ RUNNER = """
 import json, re, sys, time
 from pathlib import Path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import folder as store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_folder, open_store
 action, where, disk, version = sys.argv[1:]
 stages = {}
 def note(progress):
     stages.setdefault(progress.stage, time.monotonic())
 if action == "capture":
-    done = capture.capture(store.PathStore(Path(where)), disk, "master", version)
+    done = capture.capture(open_folder(where), disk, "master", version)
     result = {"stored": done.bytes_new, "used": done.index.bytes_used, "chunks_new": done.chunks_new}
 else:
-    source = store.open_store(where)
-    done = deploy.deploy(source, store.read_index(source, "master", version)[0], disk, callback=note)
+    source = open_store(where)
+    done = deploy.deploy(source, read_index(source, "master", version)[0], disk, callback=note)
     ends = [*list(stages.values())[1:], time.monotonic()]
     result = {"fetched": done.bytes_fetched, "changed": done.changed,
               "stages": {name: end - begin for (name, begin), end in zip(stages.items(), ends)}}

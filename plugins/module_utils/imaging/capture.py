@@ -18,19 +18,14 @@ from typing import Iterator, Sequence, Tuple
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE, Ids, chunk_bounds
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError, MissingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_sha256
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, check_name, refuse_too_many_extents
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, refuse_too_many_extents
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
-    LATEST,
-    PathStore,
-    chunk_path,
-    read_blake3,
-    read_ids,
-    read_index,
-)
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_blake3, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import LATEST, check_name
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
@@ -211,6 +206,6 @@ class _Writer:
         if identifier in self._last.ids:
             return True
         try:
-            return self._codec.decompress(self._store.get(chunk_path(identifier)), CHUNK_SIZE) == data
-        except (DamagedError, FileNotFoundError):
+            return self._codec.decompress(self._store.chunk(identifier), CHUNK_SIZE) == data
+        except (DamagedError, MissingError):
             return False

@@ -30,8 +30,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.overlay import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.resize_note import ResizeNote, fingerprint
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.resizing import resize
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_blake3, read_ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.fetch import Fetcher
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import Reader, read_blake3, read_ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.target_partition import TargetChunk, TargetPartition
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
@@ -57,7 +58,7 @@ class Result:
 
 
 def deploy(
-    store: Reader,
+    store: Store,
     index: Index,
     disk: str,
     *,
@@ -66,7 +67,7 @@ def deploy(
     grow: str = AUTO,
     preserve: Sequence[str] = (),
     discard: bool = False,
-    mirrors: Sequence[Reader] = (),
+    mirrors: Sequence[Store] = (),
     callback: Callback | None = None,
 ) -> Result:
     """Make I(disk) hold an image, writing only what differs.

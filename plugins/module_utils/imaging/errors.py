@@ -17,5 +17,9 @@ class DamagedError(ImagingError):
     """What was read is not what it must be. It may have been damaged only on its way, so that reading it again may help."""
 
 
+class MissingError(ImagingError):
+    """A store does not have what was asked for."""
+
+
 class UnreachableError(ImagingError):
     """A store does not answer."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import struct
 import zlib
 from dataclasses import dataclass, field
@@ -21,12 +20,12 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Tab
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import schema
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import chunk_count
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import NAME, blake3_file, table_file
 
 FORMAT = 1
 LARGEST_HEAD = 4 << 20
 # Of all partitions; an index with so many takes 50 MB, and reading it ten times as much memory.
 MOST_EXTENTS = 1 << 20
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass
@@ -52,12 +51,12 @@ class Region:
     @property
     def file(self) -> str:
         """The name of its chunk table in the store."""
-        return f"p{self.number}.caibx"
+        return table_file(self.number)
 
     @property
     def blake3_file(self) -> str:
         """The name of the file with a BLAKE3 hash for each of its chunks, beside the chunk table."""
-        return f"p{self.number}.blake3"
+        return blake3_file(self.number)
 
     @property
     def chunks(self) -> int:
@@ -116,15 +115,6 @@ class Index:
         for part in json.JSONEncoder(indent=1).iterencode(value):
             yield part.encode()
         yield b"\n"
-
-
-def check_name(kind: str, name: str) -> str:
-    """Return I(name) if it can be the name of an image or a version, which are folder names and parts of URLs."""
-    if not NAME.fullmatch(name):
-        raise ImagingError(
-            f"{kind} {name!r:.140} cannot be used: letters, digits, '.', '_' and '-', at most 128, not starting with a sign"
-        )
-    return name
 
 
 def decode(data: bytes, name: str) -> Index:

@@ -13,14 +13,10 @@ from typing import Any
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
-    LATEST,
-    PathStore,
-    latest,
-    read_ids,
-    read_index,
-)
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import latest, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import LATEST
 
 
 @dataclass
@@ -31,16 +27,23 @@ class Described:
     warnings: list[str] = field(default_factory=list)
 
 
-def describe(store: PathStore | HttpStore, name: str = "", version: str = "", *, sizes: bool = True) -> Described:
-    """Describe the images that match, as far as they can be read.
+def describe_one(store: Store, name: str, version: str = "") -> Described:
+    """Describe one image of any store.
+
+    :param version: By default the latest.
+    :raises ImagingError: It does not exist, or is damaged; or no name was said.
+    """
+    if not name:
+        raise ImagingError(f"store {store.where}: only a folder lists its images: name one")
+    return Described([_summary(*read_index(store, name, version or LATEST))])
+
+
+def describe(store: PathStore, name: str = "", version: str = "", *, sizes: bool = True) -> Described:
+    """Describe the images of a folder that match, as far as they can be read.
 
     :param sizes: Also say what each shares with the others, for which the chunk tables of all of them are read.
     :raises ImagingError: An image or a version that was named does not exist, or is damaged.
     """
-    if isinstance(store, HttpStore):
-        if not name:
-            raise ImagingError(f"store {store.where}: a web server does not list its images: name one")
-        return Described([_summary(*read_index(store, name, version or LATEST))])
     if name and (version or not store.versions(name)):
         one = read_index(store, name, version or LATEST)  # says what there is, if there is none
         version = one[0].version

@@ -14,15 +14,11 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import C
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import zeros_sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_blake3, read_ids, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.fetch import Fetcher
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
-    LATEST,
-    PathStore,
-    read_blake3,
-    read_ids,
-    read_index,
-)
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import LATEST
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
 
@@ -37,19 +33,36 @@ class Report:
     hurt: dict[str, str] = field(default_factory=dict)
 
 
+def verify_image(store: Store, name: str, version: str = "", digest: str = "", callback: Callback | None = None) -> Report:
+    """Read all chunks of one image of any store.
+
+    :param version: By default the latest.
+    :param digest: What the digest of its index must be, if that is known from a trusted place.
+    :raises ImagingError: There is no such image, or the store cannot be reached; or no name was said.
+    """
+    if not name:
+        raise ImagingError(f"store {store.where}: only a folder lists its images: name one")
+    index = Sources([store]).first(lambda one: read_index(one, name, version or LATEST))[0]
+    return _verify(store, [(index.name, index.version)], digest, callback)
+
+
 def verify_store(
-    store: PathStore | HttpStore, name: str = "", version: str = "", digest: str = "", callback: Callback | None = None
+    store: PathStore, name: str = "", version: str = "", digest: str = "", callback: Callback | None = None
 ) -> Report:
-    """Read all chunks of the images that match; without a name, of all images.
+    """Read all chunks of the images of a folder that match; without a name, of all images.
 
     :param digest: What the digest of an index must be, if that is known from a trusted place.
-    :raises ImagingError: There is no such image, or the store cannot be reached.
+    :raises ImagingError: There is no such image.
     """
+    return _verify(store, _matching(store, name, version), digest, callback)
+
+
+def _verify(store: Store, wanted: list[tuple[str, str]], digest: str, callback: Callback | None) -> Report:
     report = Report()
     users: dict[bytes, list[str]] = {}
     lengths: dict[bytes, int] = {}
     sources = Sources([store])
-    for image, one in _wanted(store, sources, name, version):
+    for image, one in wanted:
         report.images.append(f"{image}/{one}")
         try:
             _collect(sources, image, one, digest, users, lengths)
@@ -75,12 +88,7 @@ def verify_store(
     return report
 
 
-def _wanted(store: PathStore | HttpStore, sources: Sources, name: str, version: str) -> list[tuple[str, str]]:
-    if isinstance(store, HttpStore):
-        if not name:
-            raise ImagingError(f"store {store.where}: a web server does not list its images: name one")
-        index = sources.first(lambda one: read_index(one, name, version or LATEST))[0]
-        return [(index.name, index.version)]
+def _matching(store: PathStore, name: str, version: str) -> list[tuple[str, str]]:
     if name and version:
         return [(name, read_index(store, name, version)[0].version if version == LATEST else version)]
     found = [(image, one) for image in ([name] if name else store.images()) for one in store.versions(image)]

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, chunk_path, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import chunk_path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.prune import prune
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
@@ -36,9 +38,9 @@ class Slow(PathStore):
         self._names = names
         self._asked: set[str] = set()
 
-    def get(self, path: str) -> bytes:
+    def read(self, path: str, most: int) -> bytes:
         self._note(path)
-        return super().get(path)
+        return super().read(path, most)
 
     def claim_chunk(self, identifier: bytes) -> int:
         size = super().claim_chunk(identifier)
@@ -112,7 +114,7 @@ def test_several_captures_from_several_processes(captured: Store, master: Path, 
     assert [process.wait(120) for process in processes] == [0, 0, 0, 0]
     report = verify_store(store)
     assert (sorted(report.images), report.hurt) == ([f"lab/{version}" for version in disks], {})
-    assert store.get("images/lab/latest").decode() in disks
+    assert store.description("lab", "", "latest").decode() in disks
     assert not list(store.root.rglob(".*"))
     tables = [[region.caibx_sha256 for region in read_index(store, "lab", version)[0].partitions] for version in ("1", "2", "4")]
     assert tables[0] == [region.caibx_sha256 for region in captured[1].index.partitions]

@@ -27,7 +27,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Dev
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from ..loops import await_no_loop
@@ -40,15 +41,16 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import folder as store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 print("ready", flush=True)
 action, root, disk, version = sys.argv[1:]
-where = store.PathStore(Path(root))
+where = PathStore(Path(root))
 if action == "capture":
     capture.capture(where, disk, "lab", version)
 else:
     deploy.deploy(
-        where, store.read_index(where, "lab", version)[0], disk, callback=lambda progress: print(progress.stage, flush=True)
+        where, read_index(where, "lab", version)[0], disk, callback=lambda progress: print(progress.stage, flush=True)
     )
 """
 

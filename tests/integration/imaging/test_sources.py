@@ -19,10 +19,11 @@ import zstandard
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_image
 
 from ..module import run
 from .conftest import MIB
@@ -71,9 +72,9 @@ class Silent(HttpStore):
         super().__init__("http://127.0.0.1:9/store")
         self.asked = 0
 
-    def get(self, path: str) -> bytes:
+    def read(self, path: str, most: int) -> bytes:
         self.asked += 1
-        return super().get(path)
+        return super().read(path, most)
 
 
 class TestMirrors:
@@ -129,7 +130,7 @@ class TestMirrors:
         silent = Silent()
         sources = Sources([silent, captured[0]])
         for _time in range(2):
-            sources.first(lambda store: store.get("images/lab/latest"))
+            sources.first(lambda store: store.description("lab", "", "latest"))
         with pytest.raises(ReimageError, match=r"has no image .*; http://127\.0\.0\.1:9/store: the store does not answer"):
             sources.first(lambda store: read_index(store, "lab", "9"))
         assert silent.asked == 2
@@ -196,6 +197,6 @@ class TestDamageOnItsWay:
         assert result.chunks_changed == wanted.chunks_changed
 
     def test_does_not_hurt_a_store_that_is_verified(self, noisy: Noisy) -> None:
-        report = verify_store(HttpStore(f"http://127.0.0.1:{noisy.server_address[1]}"), "lab", "1")
+        report = verify_image(HttpStore(f"http://127.0.0.1:{noisy.server_address[1]}"), "lab", "1")
         assert (report.images, report.damaged, report.hurt) == (["lab/1"], {}, {})
         assert noisy.damaged > 10

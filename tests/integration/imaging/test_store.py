@@ -21,7 +21,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, chunk_path, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import chunk_path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.prune import prune
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.signature import check, sign
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
@@ -249,7 +251,7 @@ class TestPrune:
         result = prune(store, "lab", ["2"], grace=60)
         assert (result.versions, result.chunks) == (["lab/2"], 0)  # a deploy may still be reading it
         assert store.versions("lab") == ["1"]
-        assert store.get("images/lab/latest") == b"1"
+        assert store.description("lab", "", "latest") == b"1"
         age(store, 3600)
         result = prune(store, grace=60)
         assert result.chunks > 0
@@ -271,7 +273,7 @@ class TestPrune:
             capture(store, str(master), "lab", version)
         assert prune(store, "lab", ["3"], keep=1).versions == ["lab/3", "lab/1"]
         assert store.versions("lab") == ["2"]
-        assert store.get("images/lab/latest") == b"2"
+        assert store.description("lab", "", "latest") == b"2"
 
     def test_version_that_is_named_twice_is_removed_once(self, store: PathStore, master: Path) -> None:
         for version in ("2", "3"):
@@ -294,7 +296,7 @@ class TestPrune:
         assert index.created.startswith("2010")
         assert [image["version"] for image in describe(store).images] == ["1", "2", "0"]
         assert prune(store, "lab", ["2"]).versions == ["lab/2"]
-        assert store.get("images/lab/latest") == b"0"
+        assert store.description("lab", "", "latest") == b"0"
         assert prune(store, keep=1).versions == ["lab/1"]
         assert store.versions("lab") == ["0"]
 
@@ -304,7 +306,7 @@ class TestPrune:
         store.write(store.root / "images/lab/latest", b"1")
         assert prune(store, keep=1).versions == ["lab/2"]
         assert store.versions("lab") == ["1", "3"]
-        assert store.get("images/lab/latest") == b"1"
+        assert store.description("lab", "", "latest") == b"1"
 
     def test_dry_run_removes_nothing_and_says_what_the_real_run_does(self, store: PathStore, changed: Path) -> None:
         capture(store, str(changed), "lab", "2")
@@ -417,7 +419,7 @@ class TestPrune:
 
         monkeypatch.setattr(Path, "rename", race)
         capture(store, str(master), "lab", "2")
-        assert (store.versions("lab"), store.get("images/lab/latest")) == (["2"], b"2")
+        assert (store.versions("lab"), store.description("lab", "", "latest")) == (["2"], b"2")
 
     def test_unknown_version(self, store: PathStore) -> None:
         with pytest.raises(ReimageError, match="there is: lab/1"):

@@ -20,10 +20,12 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import clonezilla, clonezilla_writer, fog
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, work_disk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import FORMATS, create, raw_view, sniff
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, check_name
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import NONE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, Reader, sync
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, sync
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import check_name
 
 AUTO, CLONEZILLA, FOG = "auto", "clonezilla", "fog"
 _FOLDERS = {CLONEZILLA: clonezilla, FOG: fog}
@@ -99,7 +101,7 @@ def check_source(source: Path, kind: str) -> str:
 
 
 def export_image(
-    store: Reader,
+    store: Store,
     index: Index,
     destination: Path,
     kind: str,

@@ -11,7 +11,8 @@ import threading
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import Digest, sha256
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import Reader, chunk_path
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import chunk_path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
@@ -34,13 +35,11 @@ class Fetcher:
         :raises ImagingError: No store has it as it should be.
         """
 
-        def read(store: Reader) -> bytes:
+        def read(store: Store) -> bytes:
+            packed = store.chunk(identifier)
             path = chunk_path(identifier)
             try:
-                packed = store.get(path)
                 data = self._codec.decompress(packed, CHUNK_SIZE)
-            except FileNotFoundError:
-                raise ImagingError(f"{store.where}/{path}: it is missing") from None
             except DamagedError as error:
                 raise DamagedError(f"{store.where}/{path}: {error}") from error
             if len(data) != length or digest(data) != (expected or identifier):

@@ -2,63 +2,48 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The image store: a folder of indexes and chunks, reached as a path or over HTTP(S)."""
+"""A store that is a folder: a disk, or a mounted share. It alone can be listed and written."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
+import stat
 import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Mapping, Protocol
+from typing import Mapping
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import caibx
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import Ids
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import NAME, Index, Region, check_name, decode
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import FileStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import (
+    INDEX,
+    LATEST,
+    NAME,
+    SIGNATURE,
+    check_name,
+    chunk_path,
+    description_path,
+)
 
-LATEST = "latest"
 _SYNC_TIMEOUT = 3600
 # Several machines may write to one share at the same time.
 _WRITER = uuid.uuid4().hex
 
 
-def chunk_path(identifier: bytes) -> str:
-    """Return where a chunk is, below the store."""
-    name = identifier.hex()
-    return f"chunks/{name[:4]}/{name}.cacnk"
+class PathStore(FileStore):
+    """A store in a folder: a disk, or a mounted share.
 
-
-class Reader(Protocol):
-    """What a deploy needs of a store."""
-
-    where: str
-
-    def get(self, path: str) -> bytes:
-        """Return a file of the store. C(FileNotFoundError) if there is none, C(ImagingError) if it cannot be had."""
-
-
-class PathStore:
-    """A store in a folder: a disk, or a mounted share."""
+    Beyond what every C(Store) can, its images can be listed, and captures be published in it.
+    """
 
     def __init__(self, root: Path) -> None:
-        self.where = str(root)
+        super().__init__(str(root))
         self.root = root
         self._clock: float | None = None
-
-    def get(self, path: str) -> bytes:
-        """Return a file of the store."""
-        try:
-            return (self.root / path).read_bytes()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise ImagingError(f"{self.root / path}: {error.strerror}") from error
 
     def images(self) -> list[str]:
         """Return the names of the images, sorted."""
@@ -127,7 +112,7 @@ class PathStore:
         staging = self.root / "staging" / uuid.uuid4().hex
         target = self.root / "images" / index.name / index.version
         try:
-            for file, data in {**tables, "index.json": index.encode()}.items():
+            for file, data in {**tables, INDEX: index.encode()}.items():
                 self.write(staging / file, data)
             # The chunks must be on the disk before the index that names them.
             sync(self.root)
@@ -137,6 +122,10 @@ class PathStore:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         self.write(target.parent / LATEST, index.version.encode())
+
+    def put_signature(self, name: str, version: str, data: bytes) -> None:
+        """Put a signature beside an index."""
+        self.write(self.root / description_path(name, version, SIGNATURE), data)
 
     def write(self, path: Path, data: bytes) -> None:
         """Have a file of the store hold I(data), all at once."""
@@ -149,108 +138,47 @@ class PathStore:
             temporary.unlink(missing_ok=True)
             raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
 
+    def read(self, path: str, most: int) -> bytes:
+        return read_file(self.root / path, most)
+
+    def _missing(self, name: str, version: str, file: str) -> str:
+        missing = super()._missing(name, version, file)
+        versions = self.versions(name)
+        if file == INDEX and version in versions:
+            folder = self.root / "images" / name / version
+            return f"{folder} has lost its {INDEX}: restore it from a copy of the store, or delete that folder"
+        if file not in (INDEX, LATEST):
+            return missing
+        known = ", ".join(f"{name}/{version}" for version in versions[-5:]) if versions else ", ".join(self.images())
+        return f"{missing}; there is: {known or 'nothing yet'}"
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return a file of a store, which whoever filled the store may have made a link, a pipe, or endless.
+
+    :raises FileNotFoundError: There is none.
+    """
+    try:
+        # A pipe would be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor has no path
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ImagingError(f"{path} is no regular file, as all files of a store are")
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if path.is_symlink():
+            raise ImagingError(f"{path} is a link, and all files of a store are regular ones") from error
+        raise ImagingError(f"{path}: {error.strerror}") from error
+    if len(data) > most:
+        raise ImagingError(f"{path} is larger than {most} bytes, which no such file of a store is")
+    return data
+
 
 def sync(path: Path) -> None:
     """Return when all that was written to the filesystem of I(path) is on its disk."""
     run(["sync", "--file-system", str(path)], timeout=_SYNC_TIMEOUT)
-
-
-def open_store(where: str) -> PathStore | HttpStore:
-    """Open a store for reading: a path or an C(http:) or C(https:) URL."""
-    if where.startswith(("http://", "https://")):
-        return HttpStore(where)
-    root = Path(where)
-    if not root.is_dir():
-        raise ImagingError(f"store {where}: there is no such folder; mount or create it, or correct the path")
-    return PathStore(root)
-
-
-def resolve(store: Reader, name: str, version: str) -> str:
-    """Return the version that C(latest) means; any other version is returned as it is."""
-    check_name("image name", name)
-    if version != LATEST:
-        return check_name("version", version)
-    try:
-        return check_name("version", store.get(f"images/{name}/{LATEST}").decode(errors="replace").strip())
-    except FileNotFoundError:
-        raise ImagingError(f"store {store.where} has no image {name!r}{_there_is(store, name)}") from None
-
-
-def latest(store: Reader, name: str) -> str:
-    """Return the version that is called C(latest), nothing if none is."""
-    try:
-        return resolve(store, name, LATEST)
-    except ImagingError:
-        return ""
-
-
-def open_folder(path: str) -> PathStore:
-    """Open a store for writing, which a URL is not."""
-    store = open_store(path)
-    if not isinstance(store, PathStore):
-        raise ImagingError(f"store {path}: capture to a folder or a mounted share; a web server only reads")
-    return store
-
-
-def read_index(store: Reader, name: str, version: str, digest: str = "") -> tuple[Index, str]:
-    """Return an index and its digest, the SHA-256 of its file in hex.
-
-    :param digest: What the digest must be, if that is known from a trusted place.
-    """
-    version = resolve(store, name, version)
-    path = f"images/{name}/{version}/index.json"
-    try:
-        data = store.get(path)
-    except FileNotFoundError:
-        raise ImagingError(_none(store, name, version)) from None
-    found = hashlib.sha256(data).hexdigest()
-    if digest and found != digest.lower():
-        raise DamagedError(f"{store.where}/{path} is not the index that was asked for: its SHA-256 is {found}, not {digest}")
-    index = decode(data, f"{store.where}/{path}")
-    if (index.name, index.version) != (name, version):
-        raise ImagingError(f"{store.where}/{path} describes another image, {index.image}")
-    return index, found
-
-
-def read_ids(store: Reader, index: Index, region: Region) -> Ids:
-    """Return the chunk ids of a partition, from the chunk table that the index names."""
-    return caibx.decode(_read_file(store, index, region.file, region.caibx_sha256), region.size, region.file)
-
-
-def read_blake3(store: Reader, index: Index, region: Region) -> Ids | None:
-    """Return the BLAKE3 hashes of the chunks of a partition, if whoever captured it could make them."""
-    if not region.blake3_sha256:
-        return None
-    found = Ids(_read_file(store, index, region.blake3_file, region.blake3_sha256))
-    if len(found) != region.chunks:
-        raise ImagingError(f"{region.blake3_file} of {index.image} does not fit {region.chunks} chunks: the image is damaged")
-    return found
-
-
-def _read_file(store: Reader, index: Index, file: str, sha256: str) -> bytes:
-    path = f"images/{index.image}/{file}"
-    try:
-        data = store.get(path)
-    except FileNotFoundError:
-        raise ImagingError(f"{store.where}/{path} is missing: the image is damaged") from None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise DamagedError(f"{store.where}/{path} is not what the index of {index.image} names: the image is damaged")
-    return data
-
-
-def _none(store: Reader, name: str, version: str) -> str:
-    if isinstance(store, PathStore) and version in store.versions(name):
-        folder = store.root / "images" / name / version
-        return f"{folder} has lost its index.json: restore it from a copy of the store, or delete that folder"
-    return f"store {store.where} has no image {name}/{version}{_there_is(store, name)}"
-
-
-def _there_is(store: Reader, name: str) -> str:
-    if not isinstance(store, PathStore):
-        return ""
-    versions = store.versions(name)
-    known = ", ".join(f"{name}/{version}" for version in versions[-5:]) if versions else ", ".join(store.images())
-    return f"; there is: {known or 'nothing yet'}"
 
 
 def _folders(path: Path) -> list[Path]:
@@ -260,7 +188,7 @@ def _folders(path: Path) -> list[Path]:
 def _arrival(version: Path) -> tuple[float, str]:
     """Return what orders versions: when the store got one, whatever time the master had."""
     try:
-        return (version / "index.json").stat().st_mtime, version.name
+        return (version / INDEX).stat().st_mtime, version.name
     except FileNotFoundError:
         return 0, version.name
 

@@ -11,33 +11,30 @@ import threading
 import time
 import urllib.parse
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError, UnreachableError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import FileStore
 
 # Seconds before each further try: a web server that is restarted is back after one of them.
 PAUSES = (0.5, 2.0, 5.0)
 _TIMEOUT = 30
 _PIECE = 1 << 20
-# zstd adds less than this to what it cannot compress.
-_LARGEST_CHUNK = CHUNK_SIZE + (64 << 10)
-_LARGEST_FILE = 1 << 30
 
 
-class HttpStore:
+class HttpStore(FileStore):
     """A store behind a web server. Each thread keeps one connection."""
 
     def __init__(self, url: str) -> None:
-        self.where = url.rstrip("/")
+        super().__init__(url.rstrip("/"))
         self._url = urllib.parse.urlsplit(self.where)
         self._local = threading.local()
 
-    def get(self, path: str) -> bytes:
-        """Return a file of the store, trying again when the server does not answer or has trouble of its own."""
+    def read(self, path: str, most: int) -> bytes:
+        """Return a file, trying again when the server does not answer or has trouble of its own."""
         reason = ""
         for pause in (0.0, *PAUSES):
             time.sleep(pause)
             try:
-                return self._get(path)
+                return self._get(path, most)
             except FileNotFoundError:
                 raise
             except (OSError, http.client.HTTPException) as error:
@@ -45,11 +42,11 @@ class HttpStore:
                 self._local.connection = None
         raise UnreachableError(f"{self.where}: the store does not answer: {reason} (tried {1 + len(PAUSES)} times)")
 
-    def _get(self, path: str) -> bytes:
+    def _get(self, path: str, most: int) -> bytes:
         connection = self._connection()
         connection.request("GET", f"{self._url.path}/{urllib.parse.quote(path)}")
         response = connection.getresponse()
-        body = self._body(response, path)
+        body = self._body(response, path, most)
         if response.status == 404:
             raise FileNotFoundError(path)
         if response.status >= 500:
@@ -68,11 +65,10 @@ class HttpStore:
             connection = self._local.connection = kind(self._url.netloc, timeout=_TIMEOUT)
         return connection
 
-    def _body(self, response: http.client.HTTPResponse, path: str) -> bytes:
+    def _body(self, response: http.client.HTTPResponse, path: str, most: int) -> bytes:
         """Read a body piece by piece, for the server may say that it is small, or nothing, and never end."""
-        largest = _LARGEST_CHUNK if path.startswith("chunks/") else _LARGEST_FILE
         pieces, size = [], 0
-        while size <= largest:
+        while size <= most:
             piece = response.read(_PIECE)
             if not piece:
                 break
@@ -80,7 +76,7 @@ class HttpStore:
             size += len(piece)
         else:
             self._local.connection = None
-            raise ImagingError(f"{self.where}/{path} is larger than {largest} bytes, which no such file of a store is")
+            raise ImagingError(f"{self.where}/{path} is larger than {most} bytes, which no such file of a store is")
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
         return b"".join(pieces)

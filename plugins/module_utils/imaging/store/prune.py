@@ -20,13 +20,10 @@ from typing import Iterable, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import decode
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import (
-    LATEST,
-    PathStore,
-    latest,
-    read_ids,
-    read_index,
-)
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import latest, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, read_file
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import FileStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import INDEX, LATEST, largest
 
 GRACE = 24 * 3600
 _REMOVED = "removed-"
@@ -108,24 +105,27 @@ def _published(store: PathStore) -> Iterator[Path]:
 
 def _needed_by(folder: Path) -> set[str]:
     """Return the names of the chunks of one image, wherever its description is."""
-    reader = _Folder(folder)
+    store = _Folder(folder)
     try:
-        index = decode(reader.get("index.json"), "index.json")
-        return {f"{identifier.hex()}.cacnk" for region in index.partitions for identifier in read_ids(reader, index, region)}
+        index = decode(read_file(folder / INDEX, largest(INDEX)), INDEX)
+        return {f"{identifier.hex()}.cacnk" for region in index.partitions for identifier in read_ids(store, index, region)}
     except (FileNotFoundError, ImagingError) as error:
-        reason = "it has lost its index.json" if isinstance(error, FileNotFoundError) else str(error)
+        reason = f"it has lost its {INDEX}" if isinstance(error, FileNotFoundError) else str(error)
         raise ImagingError(
             f"nothing was removed, for it is not known which chunks {folder} needs: {reason}."
             " Restore it from a copy of the store, or delete that folder"
         ) from error
 
 
-class _Folder(PathStore):
+class _Folder(FileStore):
     """The description of one image, in whatever folder it is."""
 
-    def get(self, path: str) -> bytes:
-        """Return a file of the image, wherever the store would have it."""
-        return super().get(Path(path).name)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self._folder = folder
+
+    def read(self, path: str, most: int) -> bytes:
+        return read_file(self._folder / Path(path).name, most)
 
 
 def _remove(store: PathStore, image: str, version: str) -> None:

@@ -15,11 +15,12 @@ import tempfile
 from pathlib import Path
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, Reader
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError, MissingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import INDEX, SIGNATURE, description_path
 
 NAMESPACE = "reimage.lab"
-_FILE = "index.json.sig"
 
 
 def sign(store: PathStore, name: str, version: str, key: str, *, dry_run: bool = False) -> bool:
@@ -28,8 +29,7 @@ def sign(store: PathStore, name: str, version: str, key: str, *, dry_run: bool =
     :param key: The file of the private key, without a passphrase.
     :param dry_run: Only say whether it would.
     """
-    folder = f"images/{name}/{version}"
-    data = store.get(f"{folder}/index.json")
+    data = store.description(name, version, INDEX)
     public = run(["ssh-keygen", "-y", "-f", key]).stdout.decode().strip()
     try:
         check(store, name, version, hashlib.sha256(data).hexdigest(), f"signer {public}\n")
@@ -37,28 +37,28 @@ def sign(store: PathStore, name: str, version: str, key: str, *, dry_run: bool =
         if dry_run:
             return True
         with tempfile.TemporaryDirectory() as place:
-            copy = Path(place, "index.json")
+            copy = Path(place, INDEX)
             copy.write_bytes(data)
             run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE, str(copy)])
-            store.write(store.root / folder / _FILE, copy.with_name(_FILE).read_bytes())
+            store.put_signature(name, version, copy.with_name(SIGNATURE).read_bytes())
         return True
     return False
 
 
-def check(store: Reader, name: str, version: str, digest: str, allowed_signers: str) -> str:
+def check(store: Store, name: str, version: str, digest: str, allowed_signers: str) -> str:
     """Return who signed an index.
 
     :param digest: Of the index that was read: a store may give another one when it is asked again.
     :param allowed_signers: The text of an C(allowed_signers) file.
     :raises ImagingError: Nobody of them did.
     """
-    path = f"images/{name}/{version}/index.json"
     try:
-        data, signature = store.get(path), store.get(f"{path}.sig")
-    except FileNotFoundError:
+        data, signature = store.description(name, version, INDEX), store.description(name, version, SIGNATURE)
+    except MissingError:
         raise ImagingError(f"{name}/{version} is not signed, and a signature is required: sign it with image_sign") from None
     if hashlib.sha256(data).hexdigest() != digest:
-        raise ImagingError(f"{store.where}/{path} changed while it was read, as no image ever does: do not trust that store")
+        where = f"{store.where}/{description_path(name, version, INDEX)}"
+        raise ImagingError(f"{where} changed while it was read, as no image ever does: do not trust that store")
     with tempfile.TemporaryDirectory() as place:
         signed, allowed = Path(place, "sig"), Path(place, "allowed")
         signed.write_bytes(signature)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Callable, Sequence, TypeVar
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError, UnreachableError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import Reader
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
 
 _TRIES = 3
 T = TypeVar("T")
@@ -19,15 +19,15 @@ T = TypeVar("T")
 class Sources:
     """A store and its mirrors. Threads may share it."""
 
-    def __init__(self, stores: Sequence[Reader]) -> None:
+    def __init__(self, stores: Sequence[Store]) -> None:
         self._stores = stores
         self._silent: set[str] = set()
 
-    def in_order(self) -> list[Reader]:
+    def in_order(self) -> list[Store]:
         """Return the stores in the order in which to try them: last those that did not answer."""
         return sorted(self._stores, key=lambda store: store.where in self._silent)
 
-    def first(self, read: Callable[[Reader], T]) -> T:
+    def first(self, read: Callable[[Store], T]) -> T:
         """Return what I(read) returns for the first store for which it does not fail.
 
         :raises ImagingError: It fails for all of them; the message has every reason.
@@ -43,7 +43,7 @@ class Sources:
         raise errors[0] if len(errors) == 1 else ImagingError("; ".join(map(str, errors)))
 
 
-def _read(store: Reader, read: Callable[[Reader], T]) -> T:
+def _read(store: Store, read: Callable[[Store], T]) -> T:
     for _attempt in range(_TRIES - 1):
         with suppress(DamagedError):  # on its way here, perhaps
             return read(store)

@@ -12,7 +12,7 @@ from typing import Callable, Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import UnreachableError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import MissingError, UnreachableError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import http as http_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
 
@@ -89,7 +89,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.mark.parametrize("trouble", [drop, say(503), say(500), say(200, b"cut sho", 20)])
 def test_trouble_that_passes_is_waited_for(server: Server, trouble: Answer) -> None:
     server.answers = [trouble, trouble, say(200)]
-    assert HttpStore(server.url).get("images/lab/latest") == b"content"
+    assert HttpStore(server.url).description("lab", "", "latest") == b"content"
     assert server.requests == 3
 
 
@@ -99,7 +99,7 @@ def test_pauses_grow_between_the_tries(server: Server, monkeypatch: pytest.Monke
     monkeypatch.setattr(http_store, "PAUSES", (0.5, 2.0, 5.0))
     server.answers = [say(503)]
     with pytest.raises(UnreachableError, match=r"does not answer: .*503"):
-        HttpStore(server.url).get("images/lab/latest")
+        HttpStore(server.url).description("lab", "", "latest")
     assert pauses == [0.0, 0.5, 2.0, 5.0]
 
 
@@ -107,25 +107,25 @@ def test_pauses_grow_between_the_tries(server: Server, monkeypatch: pytest.Monke
 def test_refusal_is_not_tried_again(server: Server, status: int) -> None:
     server.answers = [say(status)]
     with pytest.raises(ReimageError, match=f"images/lab/latest: the web server answers HTTP {status}"):
-        HttpStore(server.url).get("images/lab/latest")
+        HttpStore(server.url).description("lab", "", "latest")
     assert server.requests == 1
 
 
 def test_missing_file_is_not_tried_again(server: Server) -> None:
     server.answers = [say(404)]
-    with pytest.raises(FileNotFoundError):
-        HttpStore(server.url).get("images/lab/latest")
+    with pytest.raises(MissingError, match="has no image 'lab'"):
+        HttpStore(server.url).description("lab", "", "latest")
     assert server.requests == 1
 
 
 @pytest.mark.parametrize("endless", [never_end, say(200, bytes(3 * MIB), 1 << 50)])
 def test_endless_answer_is_refused_before_it_fills_the_memory(server: Server, endless: Answer) -> None:
     server.answers = [endless]
-    with pytest.raises(ReimageError, match=r"chunks/0000/00\.cacnk is larger than 1114112 bytes"):
-        HttpStore(server.url).get("chunks/0000/00.cacnk")
+    with pytest.raises(ReimageError, match=r"chunks/0000/0{64}\.cacnk is larger than 1114112 bytes"):
+        HttpStore(server.url).chunk(bytes(32))
     assert server.requests == 1
 
 
 def test_file_with_the_description_of_an_image_may_be_large(server: Server) -> None:
     server.answers = [say(200, bytes(5 * MIB))]
-    assert len(HttpStore(server.url).get("images/lab/1/p1.caibx")) == 5 * MIB
+    assert len(HttpStore(server.url).description("lab", "1", "p1.caibx")) == 5 * MIB

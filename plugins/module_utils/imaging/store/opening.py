@@ -1,0 +1,45 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which kind of store is behind what a person typed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Callable
+
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
+
+_KINDS: dict[str, Callable[[str], Store]] = {"http": HttpStore, "https": HttpStore}
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://")
+
+
+def is_folder(where: str) -> bool:
+    """Whether it is a path, and no URL."""
+    return not _URL.match(where)
+
+
+def open_store(where: str) -> Store:
+    """Open a store for reading: a path, or a URL of a kind that is known."""
+    url = _URL.match(where)
+    if not url:
+        return open_folder(where)
+    if url[1] not in _KINDS:
+        known = ", ".join(f"{scheme}://" for scheme in _KINDS)
+        raise ImagingError(f"store {where}: {url[1]}:// is unknown; a store is a path, or begins with one of {known}")
+    return _KINDS[url[1]](where)
+
+
+def open_folder(where: str) -> PathStore:
+    """Open a store for listing and writing, which a URL is not."""
+    if not is_folder(where):
+        raise ImagingError(f"store {where}: capture to a folder or a mounted share; a web server only reads")
+    root = Path(where)
+    if not root.is_dir():
+        raise ImagingError(f"store {where}: there is no such folder; mount or create it, or correct the path")
+    return PathStore(root)
