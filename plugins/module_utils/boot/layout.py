@@ -48,5 +48,9 @@ class Layout:
         """Return the one folder that a token opens."""
         return self.checkins / token
 
+    @property
+    def states(self) -> Path:
+        return self.root / "state"
+
     def state(self, mac: str) -> Path:
-        return self.root / "state" / f"{dashed(mac)}.json"
+        return self.states / f"{dashed(mac)}.json"

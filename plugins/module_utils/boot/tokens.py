@@ -11,8 +11,9 @@ import re
 import secrets
 import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Sequence
+from typing import Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
@@ -69,11 +70,13 @@ def save_arming(layout: Layout, arming: Arming) -> None:
 
 
 def open_inbox(layout: Layout, token: str) -> None:
-    """Make the folder that the token opens; it belongs to whom all check-ins belong, the web server."""
+    """Make the folder that the token opens to the web server, by its group."""
     inbox = layout.inbox(token)
-    inbox.mkdir(mode=0o700, exist_ok=True)
-    owner = layout.checkins.stat()
-    os.chown(inbox, owner.st_uid, owner.st_gid)
+    with _without_its_name("the folder for a check-in cannot be made", layout):
+        inbox.mkdir(mode=0o700, exist_ok=True)
+        parent = layout.checkins.stat()
+        os.chown(inbox, parent.st_uid, parent.st_gid)
+        inbox.chmod(0o770)
 
 
 def close_inbox(layout: Layout, token: str) -> None:
@@ -82,9 +85,19 @@ def close_inbox(layout: Layout, token: str) -> None:
     It is renamed first: the web server cannot put a new file into it while it is being emptied.
     """
     closed = layout.checkins / f".{token}"
+    with _without_its_name("the folder for a check-in cannot be removed", layout):
+        try:
+            layout.inbox(token).rename(closed)
+        except FileNotFoundError:
+            if not closed.exists():
+                return
+        shutil.rmtree(closed)
+
+
+@contextmanager
+def _without_its_name(trouble: str, layout: Layout) -> Iterator[None]:
+    """Say what went wrong without the path, which ends in the token: errors are shown on the status page."""
     try:
-        layout.inbox(token).rename(closed)
-    except FileNotFoundError:
-        if not closed.exists():
-            return
-    shutil.rmtree(closed)
+        yield
+    except OSError as error:
+        raise BootError(f"{layout.checkins}: {trouble}: {error.strerror}") from None

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.listing import list_records
 
 STATES = (
     "registered",
@@ -60,5 +61,6 @@ def advance(
 
 
 def save_record(layout: Layout, record: dict[str, Any]) -> None:
-    """Write a machine's record; the status page reads it."""
+    """Write a machine's record, and have the status page find it."""
     write_json(layout.state(record["mac"]), record)
+    list_records(layout)

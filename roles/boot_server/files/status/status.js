@@ -4,7 +4,7 @@
 "use strict";
 
 // Shows the records that machine_state writes. Text of theirs only ever becomes text: never markup.
-const records = new Map(); // file name -> {mtime, record}
+const records = new Map(); // file name -> {version, record}
 const settled = ["registered", "done", "failed"];
 
 async function json(address) {
@@ -14,15 +14,13 @@ async function json(address) {
 }
 
 async function refresh() {
-  const files = (await json("machines/")).filter((file) => /^[0-9a-f-]{17}\.json$/.test(file.name));
+  const files = await json("machines/"); // {file name: version}
   for (const name of records.keys()) {
-    if (!files.some((file) => file.name === name)) records.delete(name);
+    if (!(name in files)) records.delete(name);
   }
-  // The listing has whole seconds only: what changed a moment ago is read again.
-  const recent = Date.now() - 5000;
-  const changed = files.filter(({ name, mtime }) => records.get(name)?.mtime !== mtime || Date.parse(mtime) > recent);
-  await Promise.all(changed.map(async ({ name, mtime }) => {
-    records.set(name, { mtime, record: await json(`machines/${name}`) });
+  const changed = Object.entries(files).filter(([name, version]) => records.get(name)?.version !== version);
+  await Promise.all(changed.map(async ([name, version]) => {
+    records.set(name, { version, record: await json(`machines/${encodeURIComponent(name)}`) });
   }));
 }
 

@@ -1,0 +1,78 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""On a full or read-only disk the boot modules fail without telling the token: everybody can read why a run failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.modules import boot_target
+
+MAC = "52:54:00:77:01:01"
+FOLDERS = ("hosts", "http/machines", "tokens", "checkin", "state")
+
+
+def call(capsys: pytest.CaptureFixture[str], layout: Layout, target: str) -> dict[str, Any]:
+    """Return the result of the module."""
+    with patch_module_args({"root": str(layout.root), "mac": MAC, "target": target, "reload": []}), pytest.raises(SystemExit):
+        boot_target.main()
+    return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+
+
+def mount(layout: Layout, *options: str) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(options), "boot", layout.root], check=True)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Iterator[Layout]:
+    layout = Layout(tmp_path / "boot")
+    layout.root.mkdir()
+    mount(layout, "size=1M")
+    for folder in FOLDERS:
+        (layout.root / folder).mkdir(parents=True)
+    (layout.http / "kernel").touch()
+    layout.configuration.write_text(json.dumps({"url": "http://192.0.2.1", "targets": {"automation": {"kernel": "kernel"}}}))
+    yield layout
+    subprocess.run(["umount", layout.root], check=True)
+
+
+def used_inodes(layout: Layout) -> int:
+    status = os.statvfs(layout.root)
+    return int(status.f_files - status.f_ffree)
+
+
+def test_arming_tells_no_token_whatever_no_longer_fits(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    """Token, folder, script and hosts file are each one file, and the temporary one of each is gone when the next is written."""
+    used, failures = used_inodes(layout), []
+    for spare in range(5):
+        subprocess.run(["mount", "-o", f"remount,nr_inodes={used + spare}", layout.root], check=True)
+        result = call(capsys, layout, "automation")
+        if spare < 4:
+            failures.append(result["msg"])
+            assert not re.search("[0-9a-f]{32}", json.dumps(result))
+            assert not [path for path in layout.root.rglob("*~")]
+    assert not result.get("failed") and layout.inbox(result["token"]).is_dir()
+    assert all("No space left on device" in message and str(layout.root) in message for message in failures)
+
+
+def test_disarming_tells_no_token_where_nothing_can_be_written(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    token = call(capsys, layout, "automation")["token"]
+    for path in (layout.hosts(MAC), layout.script(MAC)):
+        path.unlink()
+    subprocess.run(["mount", "-o", "remount,ro", layout.root], check=True)
+    result = call(capsys, layout, "local")
+    assert result["failed"] and "Read-only file system" in result["msg"]
+    assert token not in json.dumps(result)
+    subprocess.run(["mount", "-o", "remount,rw", layout.root], check=True)
+    assert call(capsys, layout, "local")["changed"] and not layout.inbox(token).exists()
