@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes the collection importable as C(ansible_collections.reimage.lab) from wherever it was cloned to.
+"""Makes the collection importable as C(ansible_collections.reimage.lab), wherever the clone is.
 
-And gives each of two workers (C(pytest -n 2)) its part: one has the virtual lab, the other one all else.
+Also splits the tests between two workers (C(pytest -n 2)): one runs those of the virtual lab, the other one all others.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def run(
     accept: Sequence[int] = (0,),
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end and return what it printed, as bytes.
+    """Run a program to its end and return its output, as bytes.
 
     :param arguments: The program and its arguments. They appear in error messages, so never put a secret here:
         pass it in I(data), which goes to standard input.
@@ -64,14 +64,14 @@ def run(
 
 
 def require(program: str, purpose: str) -> None:
-    """Raise C(CommandError) if a program is not there that will be needed later, when it would be too late to refuse."""
+    """Raise C(CommandError) if a program is missing that a later step needs, when it would be too late to refuse."""
     if shutil.which(program) is None:
         raise CommandError(f"{program} is not installed here: it is needed to {purpose}")
 
 
 @contextmanager
 def background(arguments: Sequence[str], *, timeout: float = 60) -> Iterator[None]:
-    """Have a program run while the block is executed; it must end by itself within I(timeout) seconds afterwards.
+    """Run a program beside the block; it must end by itself within I(timeout) seconds after the block.
 
     :raises CommandError: The program does not exist, or did not end.
     """
@@ -93,9 +93,9 @@ def background(arguments: Sequence[str], *, timeout: float = 60) -> Iterator[Non
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, awaited: str) -> None:
-    """Return when a condition holds, which is looked at ten times a second.
+    """Return when a condition holds; it is checked ten times a second.
 
-    :raises CommandError: It did not hold within I(timeout) seconds; the message says what was I(awaited).
+    :raises CommandError: It did not hold within I(timeout) seconds; the message names I(awaited).
     """
     end = time.monotonic() + timeout
     while not condition():

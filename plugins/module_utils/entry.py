@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What modules have in common: options, and the one place where the project's errors become a module's failure."""
+"""Common parts of modules: options, and the one place where the project's errors become a module's failure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ INTERFACES: dict[str, Any] = {
 
 
 def run_module(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]]) -> None:
-    """Exit the module with what C(work(module)) returns, or fail it with the message of a C(ReimageError)."""
+    """Exit the module with the result of C(work(module)), or fail it with the message of a C(ReimageError)."""
     try:
         result = work(module)
     except ReimageError as error:

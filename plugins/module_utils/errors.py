@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one exception type that the project's own errors derive from."""
+"""The base of all of the project's own errors."""
 
 from __future__ import annotations
 
 
 class ReimageError(Exception):
-    """Something that a person can understand and act on.
+    """An error that a person can understand and act on.
 
     The message names the thing that is wrong and says what to do about it. Each package of C(module_utils) has one
     subclass; C(entry.run_module) turns all of them into C(fail_json).

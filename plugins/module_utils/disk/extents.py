@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which bytes of a region are used: sorted, disjoint C((offset, length)) pairs, in bytes."""
+"""The used bytes of a region: sorted, disjoint C((offset, length)) pairs, in bytes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Extents:
         return merged([*self.pairs, (start, size - start)])
 
     def cut(self, end: int) -> Extents:
-        """Return what is used before I(end)."""
+        """Return the used extents before I(end)."""
         return Extents(list(self.within(0, end)))
 
     def free(self, size: int) -> Iterator[Extent]:
-        """Yield what is not used of a region of I(size) bytes."""
+        """Yield the free extents of a region of I(size) bytes."""
         at = 0
         for offset, length in [*self.pairs, (size, 0)]:
             if offset > at:
@@ -74,7 +74,7 @@ def merged(pairs: Sequence[Extent]) -> Extents:
 
 
 def parse_ddrescue_map(text: str, size: int, align: int = 4096) -> Extents:
-    """Read what C(partclone -D) prints: the used blocks of a filesystem.
+    """Read the output of C(partclone -D): the used blocks of a filesystem.
 
     The extents are widened to multiples of I(align), so that they can be read and written past the page cache.
 

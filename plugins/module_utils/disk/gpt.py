@@ -26,7 +26,7 @@ _PROTECTIVE_AT = 446
 
 
 class Gpt:
-    """A GUID partition table and what stands before the first partition."""
+    """A GUID partition table, with all bytes before the first partition."""
 
     def __init__(self, head: bytes, sector: int) -> None:
         self._sector = sector
@@ -44,14 +44,14 @@ class Gpt:
         self._entry_sectors = -(-len(self._entries) // sector)
 
     def span(self, number: int) -> tuple[int, int]:
-        """Return where a partition begins, and its size."""
+        """Return a partition's start and size."""
         first, last = _SPAN.unpack_from(self._entries, self._at(number) + _SPAN_AT)
         return first * self._sector, (last + 1 - first) * self._sector
 
     def place(self, number: int, start: int, size: int) -> None:
-        """Have a partition begin at I(start) and have I(size)."""
+        """Give a partition another start and size."""
         at = self._at(number) + _SPAN_AT
-        # One of another table may begin where this one had no room for it.
+        # A partition of another table may begin before the first sector that this one allowed.
         self._fields[_FIRST_USABLE] = min(self._fields[_FIRST_USABLE], start // self._sector)
         _SPAN.pack_into(self._entries, at, start // self._sector, (start + size) // self._sector - 1)
 
@@ -60,12 +60,12 @@ class Gpt:
         return bytes(self._entries[self._at(number) : self._at(number) + self._fields[_ENTRY_SIZE]])
 
     def put(self, number: int, entry: bytes) -> None:
-        """Have an entry of another table as partition I(number)."""
+        """Make an entry of another table partition I(number)."""
         size = self._fields[_ENTRY_SIZE]
         self._entries[self._at(number) : self._at(number) + size] = entry[:size].ljust(size, b"\0")
 
     def keep_only(self, numbers: Sequence[int]) -> None:
-        """Forget all other partitions, and the code that boots."""
+        """Remove all other partitions, and the boot code."""
         for number in range(1, self._fields[_COUNT] + 1):
             if number not in numbers:
                 self.put(number, b"")
@@ -73,11 +73,11 @@ class Gpt:
         self.cut(0)
 
     def cut(self, end: int) -> None:
-        """Leave out what stands behind the table from byte I(end) on."""
+        """Leave out the bytes behind the table, from byte I(end) on."""
         del self._head[max(end, self._start + self._entry_sectors * self._sector) :]
 
     def container(self) -> tuple[int, int]:
-        """Return zeros: no partition holds others."""
+        """Return zeros: no partition contains others."""
         return 0, 0
 
     def free_number(self) -> int:
@@ -92,11 +92,11 @@ class Gpt:
         return end + (self._entry_sectors + 1) * self._sector
 
     def usable_end(self, disk_size: int) -> int:
-        """Return where on a disk of I(disk_size) the last partition must have ended."""
+        """Return the offset at which the last partition on a disk of I(disk_size) must have ended."""
         return disk_size // self._sector * self._sector - (self._entry_sectors + 1) * self._sector
 
     def pieces(self, disk_size: int) -> list[tuple[int, bytes]]:
-        """Return what to write where on a disk of I(disk_size), the piece with the first sector first."""
+        """Return the pieces to write on a disk of I(disk_size), the one with the first sector first."""
         sector = self._sector
         last = disk_size // sector - 1
         fields = self._fields

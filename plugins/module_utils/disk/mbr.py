@@ -4,7 +4,7 @@
 
 """The master boot record, and the chain of sectors that describes its logical partitions.
 
-A logical partition's sector holds an entry for the partition, relative to that sector, and a link to the next such sector,
+A logical partition's sector contains an entry for the partition, relative to that sector, and a link to the next such sector,
 relative to the extended partition.
 """
 
@@ -19,7 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import Dis
 _ENTRY = struct.Struct("<B3sB3sII")
 _FIRST = 446
 _EXTENDED = (0x05, 0x0F, 0x85)
-# Where cylinder, head and sector cannot say it; the offset in sectors is what counts.
+# For a place that cylinder, head and sector cannot express; only the offset in sectors counts.
 _FAR = b"\xfe\xff\xff"
 _MOST_LOGICAL = 60
 LARGEST_SECTOR = 0xFFFFFFFF
@@ -27,7 +27,7 @@ LARGEST_SECTOR = 0xFFFFFFFF
 
 @dataclass
 class _Link:
-    """One sector of the chain, and where it and its partition are, in sectors."""
+    """One sector of the chain, with its own place and its partition's, in sectors."""
 
     offset: int
     data: bytearray
@@ -36,7 +36,7 @@ class _Link:
 
 
 class Mbr:
-    """An MBR with boot code and what stands behind it before the first partition."""
+    """An MBR with its boot code, and all bytes between it and the first partition."""
 
     def __init__(self, head: bytes, links: Sequence[tuple[int, bytes]], sector: int) -> None:
         self._sector = sector
@@ -50,7 +50,7 @@ class Mbr:
             raise DiskError("the partition table is damaged: its chain of logical partitions leads out of the extended one")
 
     def span(self, number: int) -> tuple[int, int]:
-        """Return where a partition begins, and its size."""
+        """Return a partition's start and size."""
         if number <= 4:
             _active, _first, _kind, _last, start, size = _ENTRY.unpack(self.entry(number))
         else:
@@ -59,7 +59,7 @@ class Mbr:
         return start * self._sector, size * self._sector
 
     def place(self, number: int, start: int, size: int) -> None:
-        """Have a partition begin at I(start) and have I(size)."""
+        """Give a partition another start and size."""
         first, count = start // self._sector, size // self._sector
         if first + count > LARGEST_SECTOR:
             raise DiskError(f"partition {number} would end behind the {LARGEST_SECTOR} sectors that an MBR can describe")
@@ -79,11 +79,11 @@ class Mbr:
         return bytes(self._head[_FIRST + 16 * (number - 1) : _FIRST + 16 * number])
 
     def put(self, number: int, entry: bytes) -> None:
-        """Have an entry of another table as partition I(number)."""
+        """Make an entry of another table partition I(number)."""
         self._head[_FIRST + 16 * (number - 1) : _FIRST + 16 * number] = entry[:16].ljust(16, b"\0")
 
     def keep_only(self, numbers: Sequence[int]) -> None:
-        """Forget all other partitions, and the code that boots."""
+        """Remove all other partitions, and the boot code."""
         logical = [number for number in numbers if number > 4]
         for number in range(1, 5):
             if number not in numbers and not (logical and self.entry(number)[4] in _EXTENDED):
@@ -94,7 +94,7 @@ class Mbr:
         self.cut(0)
 
     def cut(self, end: int) -> None:
-        """Leave out what stands behind the table from byte I(end) on."""
+        """Leave out the bytes behind the table, from byte I(end) on."""
         del self._head[max(end, self._sector) :]
 
     def container(self) -> tuple[int, int]:
@@ -116,19 +116,19 @@ class Mbr:
         return end
 
     def usable_end(self, disk_size: int) -> int:
-        """Return where on a disk of I(disk_size) the last partition must have ended."""
+        """Return the offset at which the last partition on a disk of I(disk_size) must have ended."""
         return min(disk_size // self._sector, LARGEST_SECTOR) * self._sector
 
     def pieces(self, disk_size: int) -> list[tuple[int, bytes]]:
-        """Return what to write where on a disk of I(disk_size), the piece with the first sector first."""
+        """Return the pieces to write on a disk of I(disk_size), the one with the first sector first."""
         if self._changed or sum(self.container()) > disk_size:
             self._relink()
         return [(0, bytes(self._head)), *((link.offset * self._sector, bytes(link.data)) for link in self._links)]
 
     def _relink(self) -> None:
-        """Have the chain and the extended partition say where the logical partitions are now."""
+        """Make the chain and the extended partition match the places of the logical partitions."""
         number = self._extended()
-        # Those without a partition say nothing, and may be where another partition is now.
+        # A link without a partition says nothing, and may lie in another partition now.
         self._links = [link for link in self._links if link.size] or self._links[:1]
         start = self._links[0].offset
         self._set(number, start, max(1, self._links[-1].start + self._links[-1].size - start))
@@ -147,7 +147,7 @@ class Mbr:
         _put(self._head, number - 1, start, size)
 
     def _logical(self, number: int) -> _Link:
-        # Like the kernel and sfdisk, which do not count those without a partition.
+        # Like the kernel and sfdisk, do not count a link without a partition.
         found = [link for link in self._links if link.size]
         if number - 5 >= len(found):
             raise DiskError(f"the partition table has no partition {number}")

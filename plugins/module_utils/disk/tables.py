@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Partition tables, as the bytes that they are, so that what nobody asked to change stays as it was.
+"""Partition tables, changed as bytes: everything that nobody asked to change stays as it was.
 
-Partitions are known by their number, offsets and sizes are bytes.
+A number identifies a partition. Offsets and sizes are in bytes.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ Piece = Tuple[int, bytes]
 
 
 class Table(Protocol):
-    """A table that can be changed, and written as pieces of a disk."""
+    """A table that can be changed, and then written as pieces of a disk."""
 
     def span(self, number: int) -> tuple[int, int]:
-        """Return where a partition begins, and its size."""
+        """Return a partition's start and size."""
 
     def place(self, number: int, start: int, size: int) -> None:
-        """Have a partition begin at I(start) and have I(size)."""
+        """Give a partition another start and size."""
 
     def entry(self, number: int) -> bytes:
         """Return a partition's own entry."""
 
     def put(self, number: int, entry: bytes) -> None:
-        """Have an entry of another table as partition I(number)."""
+        """Make an entry of another table partition I(number)."""
 
     def keep_only(self, numbers: Sequence[int]) -> None:
-        """Forget all other partitions, and the code that boots."""
+        """Remove all other partitions, and the boot code."""
 
     def cut(self, end: int) -> None:
-        """Leave out what stands behind the table from byte I(end) on."""
+        """Leave out the bytes behind the table, from byte I(end) on."""
 
     def container(self) -> tuple[int, int]:
-        """Return start and size of the partition that holds others, or zeros without one."""
+        """Return start and size of the partition that contains others, or zeros without one."""
 
     def free_number(self) -> int:
         """Return the first number that no partition has."""
@@ -50,10 +50,10 @@ class Table(Protocol):
         """Return the size that a disk must have for partitions that end at byte I(end)."""
 
     def usable_end(self, disk_size: int) -> int:
-        """Return where on a disk of I(disk_size) the last partition must have ended."""
+        """Return the offset at which the last partition on a disk of I(disk_size) must have ended."""
 
     def pieces(self, disk_size: int) -> list[Piece]:
-        """Return what to write where on a disk of I(disk_size), the piece with the first sector first."""
+        """Return the pieces to write on a disk of I(disk_size), the one with the first sector first."""
 
 
 def open_table(label: str, head: bytes, links: Sequence[Piece], sector: int) -> Table:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The disks of this machine, and the choice of the one that is meant. When in doubt, none."""
+"""The disks of this machine, and the choice of the one that somebody means. When in doubt, none."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def disks() -> list[Disk]:
 
 
 def find_disk(wanted: str | Mapping[str, Any]) -> str:
-    """Return the path of the one disk that is meant.
+    """Return the path of the one disk that a description means.
 
     :param wanted: A path to a block device or a raw disk file, or a mapping of C(serial), C(wwn), C(model), C(size_min)
         and C(size_max) (bytes). A mapping never means a removable or USB disk.
-    :raises HardwareError: No disk, or more than one, is meant.
+    :raises HardwareError: The description means no disk, or more than one.
     """
     if isinstance(wanted, str):
         return _check_path(wanted)
@@ -88,10 +88,10 @@ def refuse_in_use(path: str) -> None:
 
 
 def _users(path: str) -> Iterator[Any]:
-    """Yield what lsblk says of all that is made of a disk or file, loop devices over it and its partitions too."""
+    """Yield the rows of lsblk for everything on a disk or file, including loop devices over it and its partitions."""
     rows = list(_walk(_lsblk([path]))) if Path(path).is_block_device() else []
     yield from rows
-    # lsblk does not show a loop device under what it is over.
+    # lsblk does not show a loop device below the disk or file that it covers.
     for one in dict.fromkeys([path, *(row["path"] for row in rows)]):
         loops = run(["losetup", "--json", "--list", "--output", "NAME", "--associated", one]).stdout
         for loop in json.loads(loops)["loopdevices"] if loops.strip() else []:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a machine's firmware calls it (DMI). It is untrusted: to be compared, never to be part of a path."""
+"""The names that a machine's firmware gives it (DMI). They are untrusted: compare them, never make them part of a path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST = 256
 
 @dataclass(frozen=True)
 class Model:
-    """The names that a machine goes by, the most telling ones first; empty where it has none."""
+    """The names of a machine, the most telling ones first; empty where it has none."""
 
     vendors: Sequence[str] = ()
     products: Sequence[str] = ()
@@ -30,10 +30,10 @@ class Model:
 
 
 def model(folder: Path = FOLDER) -> Model:
-    """Return what this machine is called.
+    """Return the names of this machine.
 
-    Manufacturers disagree on the field that names a model: Lenovo's C(product_name) is a number and its C(product_version) the
-    name; HP knows its models by C(board_name), Dell by C(product_sku); a mainboard that was sold alone has only C(board_*).
+    Manufacturers disagree on the field that names a model. Lenovo's C(product_name) is a number and its C(product_version) the
+    name. HP knows its models by C(board_name), Dell by C(product_sku). A mainboard that was sold alone has only C(board_*).
     """
     return Model(
         _texts(folder, "sys_vendor", "board_vendor"),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The PCI devices of a machine, under the names that Windows has for them.
+"""The PCI devices of a machine, under the names that Windows gives them.
 
 Sources: Microsoft, "Identifiers for PCI devices"; PCI-SIG, "PCI Code and ID Assignment Specification".
 """
@@ -61,8 +61,11 @@ _CLASSES = {
 
 @dataclass(frozen=True)
 class PciDevice:
-    """A PCI device, in hexadecimal digits, upper case: I(subsystem) has eight, the subsystem's device and then its vendor;
-    I(code) has six, class, subclass and programming interface. What is not known is empty."""
+    """A PCI device, in hexadecimal digits, upper case.
+
+    I(subsystem) has eight digits, the subsystem's device and then its vendor. I(code) has six: class, subclass and programming
+    interface. Unknown fields are empty.
+    """
 
     vendor: str
     device: str
@@ -86,19 +89,19 @@ class PciDevice:
 
     @property
     def description(self) -> str:
-        """What kind of device it is, in words."""
+        """The kind of device, in words."""
         return _CLASSES.get(self.code[:4]) or _CLASSES.get(self.code[:2]) or "device of an unknown class"
 
 
 def pci_devices(folder: Path = FOLDER) -> list[PciDevice]:
-    """Return the PCI devices of this machine, by their addresses."""
+    """Return the PCI devices of this machine, sorted by address."""
     return [_device(item) for item in sorted(folder.iterdir())] if folder.is_dir() else []
 
 
 def from_id(name: str) -> PciDevice:
     r"""Return the device that Windows knows under I(name), such as C(PCI\VEN_8086&DEV_15BC&SUBSYS_86721043&REV_10).
 
-    :param name: May end in C(&CC_) and the six digits of the class, which Windows has in identifiers of their own.
+    :param name: May end in C(&CC_) and the six digits of the class; Windows itself puts these into separate identifiers.
     :raises HardwareError: This is no such identifier.
     """
     found = _ID.fullmatch(name.strip())
