@@ -16,7 +16,7 @@ author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes]
 options:
   store:
-    description: The image store, a folder or an HTTP(S) URL. A URL needs O(name): only a folder lists its images.
+    description: The image store, a folder or an HTTP(S) URL. A URL needs O(name), because only a folder lists its images.
     type: str
     required: true
   name:

@@ -45,9 +45,17 @@ class Share:
             "image_share_reader": READER,
         }
         render(PROJECT / "roles/image_share", variables, reimage_conf=self.folder / "etc/reimage.conf")
-        own = {"etc": "/etc/samba", "lib": "/var/lib/samba", "run": "/run/samba", "cache": "/var/cache/samba", "log": "/var/log/samba"}
+        own = {
+            "etc": "/etc/samba",
+            "lib": "/var/lib/samba",
+            "run": "/run/samba",
+            "cache": "/var/cache/samba",
+            "log": "/var/log/samba",
+        }
         mounts = "\n".join(f"mkdir -p {path}\nmount --bind {self.folder / name} {path}" for name, path in own.items())
-        adding = "\n".join(f"printf '{PASSWORD}\\n{PASSWORD}\\n' | smbpasswd -s -a {user} >/dev/null" for user in (WRITER, READER))
+        adding = "\n".join(
+            f"printf '{PASSWORD}\\n{PASSWORD}\\n' | smbpasswd -s -a {user} >/dev/null" for user in (WRITER, READER)
+        )
         script = f"{mounts}\nmkdir -p /var/lib/samba/private\n{adding}\nexec smbd --foreground --no-process-group"
         self._process = subprocess.Popen([*self._namespace, "sh", "-e", "-c", script], start_new_session=True)
         for _second in range(30):
@@ -99,7 +107,12 @@ def test_a_link_is_neither_named_nor_followed(share: Share, name: str, inside: b
     try:
         listing = share.ask(name, "ls")
         assert "blocks available" in listing and "to-folder" not in listing and "to-file" not in listing
-        for command in ("get to-file /dev/null", "get to-folder/file /dev/null", f"put {__file__} to-folder/new", "ls to-folder/*"):
+        for command in (
+            "get to-file /dev/null",
+            "get to-folder/file /dev/null",
+            f"put {__file__} to-folder/new",
+            "ls to-folder/*",
+        ):
             assert "NT_STATUS" in share.ask(name, command), command
         assert [path.name for path in aim.iterdir()] == ["file"]
     finally:
