@@ -19,6 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.target impo
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 from ansible_collections.reimage.lab.plugins.module_utils.boot.loaders import Loader
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import (
+    MASK,
     Arming,
     close_inbox,
     load_arming,
@@ -26,8 +27,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import (
     open_inbox,
     save_arming,
 )
-
-MASK = "********"
 
 
 @dataclass(frozen=True)

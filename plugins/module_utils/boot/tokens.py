@@ -21,7 +21,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Lay
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
+MASK = "********"
 _TOKEN = re.compile(r"[0-9a-f]{32}")
+_IN_A_TEXT = re.compile(rf"\b{_TOKEN.pattern}\b")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Arming:
 def new_arming(mac: str, target: str, others: Sequence[str] = ()) -> Arming:
     """Make a token of 128 random bits; nothing is written yet."""
     return Arming(mac, target, secrets.token_hex(16), round(time.time(), 3), tuple(others))
+
+
+def mask_tokens(text: str) -> str:
+    """Return a text in which whatever may be a token is masked."""
+    return _IN_A_TEXT.sub(MASK, text)
 
 
 def load_arming(layout: Layout, mac: str) -> Arming | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import mask_tokens
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.listing import list_records
 
 STATES = (
@@ -42,9 +43,10 @@ def advance(
 ) -> dict[str, Any]:
     """Return the record after a machine came into a state, which is the same record if nothing is new.
 
-    C(armed) begins a new run, so its history starts there. The history of one run is bounded too.
+    C(armed) begins a new run, so its history starts there. The history of one run is bounded too. Everybody can read a note,
+    and an error may name the folder of a token.
     """
-    note = note[:NOTE_LIMIT]
+    note = mask_tokens(note)[:NOTE_LIMIT]
     changed = dict(record)
     if name is not None:
         changed["name"] = name

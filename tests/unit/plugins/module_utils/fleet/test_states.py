@@ -60,3 +60,16 @@ def test_history_and_notes_are_bounded(layout: Layout) -> None:
     assert len(record["history"]) == HISTORY_LIMIT
     assert max(len(entry["note"]) for entry in record["history"]) == NOTE_LIMIT
     assert advance(record, "writing", note=f"{HISTORY_LIMIT + 19} " + "x" * 2 * NOTE_LIMIT) == record
+
+
+def test_no_token_gets_into_what_everybody_can_read(layout: Layout) -> None:
+    token = "0123456789abcdef" * 2
+    crash = f"Module failed: [Errno 5] Input/output error: '/srv/reimage/boot/checkin/{token}', reimage.token={token}"
+    record = advance(load_record(layout, MAC), "failed", note=crash)
+    assert record["reason"] == (
+        "Module failed: [Errno 5] Input/output error: '/srv/reimage/boot/checkin/********', reimage.token=********"
+    )
+    digest = token * 2
+    assert advance(record, "failed", note=f"its SHA-256 is {digest}")["reason"] == f"its SHA-256 is {digest}"
+    cut = "x" * (NOTE_LIMIT - 20) + f" {token}"
+    assert token[:8] not in advance(record, "failed", note=cut)["reason"]
