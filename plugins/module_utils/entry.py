@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Common parts of modules: options, and the one place where the project's errors become a module's failure."""
+"""The common part of all modules: where the project's errors become a module's failure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageE
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-# C(interfaces), as the documentation fragment of that name describes it.
-INTERFACES: dict[str, Any] = {
-    "type": "list",
-    "elements": "dict",
-    "default": [],
-    "options": {
-        "mac": {"type": "str", "required": True},
-        "addresses": {"type": "list", "elements": "str", "required": True},
-        "gateway": {"type": "str"},
-        "dns": {"type": "list", "elements": "str", "default": []},
-    },
-}
 
 
 def run_module(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]]) -> None:

@@ -121,9 +121,9 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.reimage.lab.plugins.module_utils.entry import INTERFACES, run_module
+from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
-from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface, interfaces_from
+from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Addresses, Interface, interfaces_from
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import (
     check,
     cloud_init_settings,
@@ -136,6 +136,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.root im
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.uefi import Started, ensure_start
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, read_table
+from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def main() -> None:
             "hostname": {"type": "str", "required": True},
             "image": {"type": "str", "default": ""},
             "machine_id": {"type": "str", "default": ""},
-            "interfaces": INTERFACES,
+            **argument_spec(Addresses),
             "boot_entry": {"type": "bool", "default": True},
         },
         mutually_exclusive=[("disk", "path")],

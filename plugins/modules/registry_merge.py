@@ -96,7 +96,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change, declared, read
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import by_hive, export, merge
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Place, Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -138,8 +139,7 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path"},
-            "disk": {"type": "path"},
+            **argument_spec(Place),
             "files": {"type": "list", "elements": "path", "default": []},
             "keys": {"type": "list", "elements": "dict", "options": key, "default": [], "no_log": False},
             "export": {"type": "list", "elements": "str", "default": []},

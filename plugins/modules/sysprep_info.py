@@ -88,7 +88,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.entry import run_modul
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import disk_facts
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import FILESYSTEMS, Volume, one_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import FILESYSTEMS, Place, Volume, one_windows
+from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def describe(folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path"}, "disk": {"type": "path"}},
+        argument_spec=argument_spec(Place),
         mutually_exclusive=[("disk", "path")],
         required_one_of=[("disk", "path")],
         supports_check_mode=True,

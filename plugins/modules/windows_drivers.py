@@ -164,7 +164,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware import dmi, pci
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.drivers import install
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Place, Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -216,8 +217,7 @@ def shown(device: pci.PciDevice) -> dict[str, str]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "path": {"type": "path"},
-            "disk": {"type": "path"},
+            **argument_spec(Place),
             "packs": {"type": "path", "required": True},
             "vendor": {"type": "str"},
             "product": {"type": "str"},

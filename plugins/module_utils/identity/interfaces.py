@@ -7,25 +7,35 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError, naming
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
+from ansible_collections.reimage.lab.plugins.module_utils.options import option, read
 
 
 @dataclass(frozen=True)
 class Interface:
     """The static addresses of one network card, whose MAC is as C(parse_mac) returns it."""
 
-    mac: str
-    addresses: Sequence[str]
-    gateway: str = ""
-    dns: Sequence[str] = ()
+    mac: str = option("MAC address of the network card, in any usual notation.")
+    addresses: Sequence[str] = option("Addresses with their prefixes, such as V(192.0.2.7/24).", kind="list")
+    gateway: str = option("Address of the router.", "")
+    dns: Sequence[str] = option("Addresses of name servers.", ())
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         return {"mac": self.mac, "addresses": list(self.addresses), "gateway": self.gateway, "dns": list(self.dns)}
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The option C(interfaces) of the modules that give a system its identity."""
+
+    interfaces: Sequence[Interface] = option(
+        "Static addresses. A network card that is not listed uses what the image says, normally DHCP.", (), of=Interface
+    )
 
 
 def interfaces_from(items: Sequence[Mapping[str, Any]] | None) -> list[Interface]:
@@ -34,26 +44,14 @@ def interfaces_from(items: Sequence[Mapping[str, Any]] | None) -> list[Interface
     :raises IdentityError: It cannot be.
     """
     with naming("interfaces"):
-        found = [
-            Interface(
-                parse_mac(item["mac"]),
-                item.get("addresses") or [],
-                item.get("gateway") or "",
-                item.get("dns") or [],
-            )
-            for item in items or []
-        ]
-    check_interfaces(found)
-    return found
-
-
-def check_interfaces(interfaces: Sequence[Interface]) -> None:
-    """Raise C(IdentityError), naming the network card, if something cannot be."""
-    macs = [interface.mac for interface in interfaces]
-    for interface in interfaces:
+        given = read(Addresses, {"interfaces": items}).interfaces
+        found = [replace(interface, mac=parse_mac(interface.mac)) for interface in given]
+    macs = [interface.mac for interface in found]
+    for interface in found:
         _check(interface)
         if macs.count(interface.mac) > 1:
             raise IdentityError(f"interfaces: {interface.mac} is declared twice")
+    return found
 
 
 def _check(interface: Interface) -> None:

@@ -12,17 +12,14 @@ from __future__ import annotations
 import difflib
 import locale
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError, naming
-from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import (
-    Interface,
-    check_interfaces,
-    interfaces_from,
-)
+from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface, interfaces_from
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.time_zones import TIME_ZONES
 from ansible_collections.reimage.lab.plugins.module_utils.names import check_computer_name, check_dns_name
+from ansible_collections.reimage.lab.plugins.module_utils.options import option, read
 
 _KEY = re.compile(r"[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{4})?-(?:[A-Z]{2}|\d{3})")
@@ -44,12 +41,14 @@ REMOTING = ("winrm", "ssh", "none")
 class Join:
     """Where a machine belongs: a workgroup; or a domain, with credentials or with a blob from C(net offlinejoin)."""
 
-    workgroup: str = ""
-    domain: str = ""
-    ou: str = ""
-    username: str = ""
-    password: str = field(default="", repr=False)
-    offline_blob: str = field(default="", repr=False)
+    workgroup: str = option("Name of a workgroup.", "")
+    domain: str = option("DNS name of a domain.", "")
+    ou: str = option("Distinguished name of the organizational unit for the machine's account.", "")
+    username: str = option("Account that may join machines.", "")
+    password: str = option("Its password.", "", secret=True)
+    offline_blob: str = option(
+        "What C(net offlinejoin provision) gave for this machine; no credentials are needed with it.", "", secret=True
+    )
 
     @property
     def declared(self) -> bool:
@@ -61,38 +60,64 @@ class Join:
 class Account:
     """A local account."""
 
-    name: str
-    password: str = field(repr=False)
-    group: str = "Administrators"
-    display_name: str = ""
+    name: str = option("Name of the account.")
+    password: str = option("Its password.", secret=True)
+    group: str = option("Its groups, separated by semicolons.", "Administrators")
+    display_name: str = option("Name to show.", "")
+
+
+@dataclass(frozen=True)
+class AutoLogon:
+    """Who is logged on without being asked."""
+
+    account: str = option("One of O(accounts).")
+    count: int = option("How many times. Windows adds one.", 1)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """All that can be declared. Empty means that the image's own setting stays."""
+    """All that can be declared of a Windows. Empty means that the image's own setting stays."""
 
-    computer_name: str
-    time_zone: str = ""
-    product_key: str = ""
-    locale: str = ""
-    join: Join = Join()
-    interfaces: Sequence[Interface] = ()
-    accounts: Sequence[Account] = ()
-    auto_logon: str = ""
-    auto_logon_count: int = 1
-    first_logon_commands: Sequence[str] = ()
-    specialize_commands: Sequence[str] = ()
-    remoting: str = "winrm"
-    ssh_keys: Sequence[str] = ()
-    drivers: bool = False
-    device_encryption: bool = False
-    full_name: str = ""
-    organization: str = ""
+    computer_name: str = option("Name of the machine, at most 15 letters, digits and dashes, and none that Windows reserves.")
+    time_zone: str = option("Time zone, by its name in Windows, such as V(W. Europe Standard Time).", "")
+    product_key: str = option("Product key.", "", secret=True)
+    locale: str = option("Language and region of the system, its keyboard and its users, such as V(de-DE).", "")
+    join: Join = option("Where the machine belongs.", Join(), of=Join)
+    interfaces: Sequence[Interface] = ()  # whose option is that of C(Addresses)
+    accounts: Sequence[Account] = option("Local accounts to make. Windows 11 needs at least one.", (), of=Account)
+    auto_logon: AutoLogon | None = option("Log on by itself, the first times.", None, of=AutoLogon)
+    first_logon_commands: Sequence[str] = option(
+        "Commands to run when O(auto_logon) logs on for the first time, at most 1024 characters each.", ()
+    )
+    specialize_commands: Sequence[str] = option(
+        "Commands to run as the system itself, before anybody can log on, at most 259 characters each.", ()
+    )
+    remoting: str = option(
+        "How Ansible is to reach the machine, WinRM over HTTPS, OpenSSH, or not at all.", "winrm", choices=REMOTING
+    )
+    ssh_keys: Sequence[str] = option("Public keys of administrators, for O(remoting=ssh).", (), secret=False)
+    drivers: bool = option(
+        r"Install the drivers that are in C(C:\Drivers), such as M(reimage.lab.windows_drivers) puts there.", False
+    )
+    device_encryption: bool = option("Let Windows encrypt the disk by itself.", False)
+    full_name: str = option("The registered owner.", "")
+    organization: str = option("The registered organization.", "")
 
-    def secrets(self) -> list[str]:
-        """Return what must appear in no log and no result."""
-        found = [self.join.password, self.join.offline_blob, self.product_key, *(one.password for one in self.accounts)]
-        return [secret for secret in found if secret]
+
+@dataclass(frozen=True)
+class Injection:
+    """How the answers are given to a disk."""
+
+    image: str = option(
+        r"Name and version of the image that the disk holds, which is recorded in C(ProgramData\reimage\identity.json).", ""
+    )
+    template: str | None = option(
+        "An answer file of the user's own, on the machine where this runs. Name, product key, time zone and membership are set"
+        " in it, and nothing else.",
+        None,
+        kind="path",
+    )
+    require_generalized: bool = option("Refuse a Windows that is not generalized.", True)
 
 
 def from_options(options: Mapping[str, Any]) -> Answers:
@@ -100,29 +125,8 @@ def from_options(options: Mapping[str, Any]) -> Answers:
 
     :raises IdentityError: One of them cannot be.
     """
-    join, logon = options.get("join") or {}, options.get("auto_logon") or {}
-    answers = Answers(
-        computer_name=options["computer_name"],
-        time_zone=options.get("time_zone") or "",
-        product_key=(options.get("product_key") or "").upper(),
-        locale=options.get("locale") or "",
-        join=Join(**{key: value for key, value in join.items() if value}),
-        interfaces=interfaces_from(options.get("interfaces")),
-        accounts=[
-            Account(item["name"], item["password"], item.get("group") or "Administrators", item.get("display_name") or "")
-            for item in options.get("accounts") or []
-        ],
-        auto_logon=logon.get("account") or "",
-        auto_logon_count=logon.get("count") or 1,
-        first_logon_commands=options.get("first_logon_commands") or [],
-        specialize_commands=options.get("specialize_commands") or [],
-        remoting=options.get("remoting") or "winrm",
-        ssh_keys=options.get("ssh_keys") or [],
-        drivers=bool(options.get("drivers")),
-        device_encryption=bool(options.get("device_encryption")),
-        full_name=options.get("full_name") or "",
-        organization=options.get("organization") or "",
-    )
+    given = read(Answers, options)
+    answers = replace(given, product_key=given.product_key.upper(), interfaces=interfaces_from(options.get("interfaces")))
     check(answers)
     return answers
 
@@ -139,14 +143,13 @@ def check(answers: Answers) -> None:
         _check_locale(answers.locale)
     _check_join(answers.join)
     _check_accounts(answers)
-    check_interfaces(answers.interfaces)
-    for option, commands, longest in (
+    for name, commands, longest in (
         ("specialize_commands", answers.specialize_commands, SYNCHRONOUS_LONGEST),
         ("first_logon_commands", answers.first_logon_commands, FIRST_LOGON_LONGEST),
     ):
         for command in commands:
             if not command or len(command) > longest:
-                raise IdentityError(f"{option}: a command has 1 to {longest} characters, not {len(command)}: {command[:60]}")
+                raise IdentityError(f"{name}: a command has 1 to {longest} characters, not {len(command)}: {command[:60]}")
 
 
 def _check_locale(name: str) -> None:
@@ -202,8 +205,11 @@ def _check_accounts(answers: Answers) -> None:
             raise IdentityError(f"accounts: {name!r} is declared twice")
         if not account.password:
             raise IdentityError(f"accounts: {name!r} needs a password")
-    if answers.auto_logon and answers.auto_logon.lower() not in names:
-        raise IdentityError(f"auto_logon: {answers.auto_logon!r} is none of the declared accounts")
+    logon = answers.auto_logon
+    if logon and logon.account.lower() not in names:
+        raise IdentityError(f"auto_logon: {logon.account!r} is none of the declared accounts")
+    if logon and logon.count < 1:
+        raise IdentityError(f"auto_logon: count is how many times, at least 1, not {logon.count}")
     if answers.first_logon_commands and not answers.auto_logon:
         raise IdentityError("first_logon_commands: they run when somebody logs on: set auto_logon, or use specialize_commands")
     if answers.remoting not in REMOTING:

@@ -26,6 +26,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.offli
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import merge, open_hive
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import CONFIG, Volume
+from ansible_collections.reimage.lab.plugins.module_utils.options import secrets
 
 ANSWER_FILE = "Windows/Panther/unattend.xml"
 RECORD = "ProgramData/reimage/identity.json"
@@ -146,7 +147,7 @@ def _masked(name: str, data: bytes | None, answers: Answers) -> str:
     if data is None:
         return f"--- {name}: none\n"
     text = data.decode("utf-8", errors="replace")
-    for secret in answers.secrets():
+    for secret in secrets(answers):
         text = text.replace(secret, "********")
     text = re.sub(r"(?s)(<(?:\w+:)?(Value|Password|AccountData|ProductKey)>)[^<]*", r"\1********", text)
     text = re.sub(r"(?im)^(\s*(?:AdminPassword|DomainAdminPassword|ProductKey)\s*=).*", r"\1********", text)

@@ -86,8 +86,8 @@ def _accounts(answers: Answers) -> list[tuple[str, str, str]]:
     if not admin:
         return []
     found = [("GuiUnattended", "AdminPassword", _quoted(admin.password)), ("GuiUnattended", "EncryptedAdminPassword", "No")]
-    if answers.auto_logon.lower() == "administrator":
-        found += [("GuiUnattended", "AutoLogon", "Yes"), ("GuiUnattended", "AutoLogonCount", str(answers.auto_logon_count))]
+    if answers.auto_logon and answers.auto_logon.account.lower() == "administrator":
+        found += [("GuiUnattended", "AutoLogon", "Yes"), ("GuiUnattended", "AutoLogonCount", str(answers.auto_logon.count))]
     return found
 
 

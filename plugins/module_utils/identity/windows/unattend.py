@@ -201,12 +201,12 @@ def _language(settings: ET.Element, answers: Answers, architecture: str) -> None
 def _shell_oobe(settings: ET.Element, answers: Answers, architecture: str) -> None:
     shell = component(settings, SHELL, architecture)
     if answers.auto_logon:
-        account = next(one for one in answers.accounts if one.name.lower() == answers.auto_logon.lower())
+        account = next(one for one in answers.accounts if one.name.lower() == answers.auto_logon.account.lower())
         put(shell, "AutoLogon/Password/Value", account.password)
         put(shell, "AutoLogon/Password/PlainText", "true")
         put(shell, "AutoLogon/Enabled", "true")
         # Windows adds one.
-        put(shell, "AutoLogon/LogonCount", str(answers.auto_logon_count))
+        put(shell, "AutoLogon/LogonCount", str(answers.auto_logon.count))
         put(shell, "AutoLogon/Username", account.name)
     if answers.first_logon_commands:
         listed = ET.SubElement(shell, f"{{{NS}}}FirstLogonCommands")

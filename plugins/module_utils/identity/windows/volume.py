@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Iterator, Sequence
 
@@ -20,10 +21,21 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems impor
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import HIBERNATED
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
+from ansible_collections.reimage.lab.plugins.module_utils.options import option
 
 FILESYSTEMS = ("ntfs", "vfat", "BitLocker")  # that Windows uses
 CONFIG = "Windows/System32/config"
 _PIECE = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a Windows is."""
+
+    path: str | None = option("The root of a mounted Windows volume.", None, kind="path")
+    disk: str | None = option(
+        "The disk, a device or a raw disk file. The one partition that holds Windows is found on it.", None, kind="path"
+    )
 
 
 class Files:
