@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 def run_module(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]]) -> None:
     """Exit the module with the result of C(work(module)), or fail it with the message of a C(ReimageError)."""
+    # Otherwise it is one more python3 for whoever asks which process works on a disk.
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(Path(sys.argv[0]).stem, encoding="utf-8")
     try:
         result = work(module)
     except ReimageError as error:

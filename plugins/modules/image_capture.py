@@ -98,7 +98,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk, refuse_in_use
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import refuse_not_generalized
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
@@ -107,22 +107,21 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    disk = find_disk(options["disk"])
     store = open_folder(options["store"])
-    refuse_in_use(disk)
-    if "not_generalized" not in options["accept"]:
-        refuse_not_generalized(disk)
-    captured = capture(
-        store,
-        disk,
-        options["name"],
-        options["version"],
-        level=options["compression_level"],
-        description=options["description"],
-        accept=options["accept"],
-        dry_run=module.check_mode,
-        callback=file_writer(options["progress_file"]),
-    )
+    with claimed(options["disk"], write=False) as disk:
+        if "not_generalized" not in options["accept"]:
+            refuse_not_generalized(disk)
+        captured = capture(
+            store,
+            disk,
+            options["name"],
+            options["version"],
+            level=options["compression_level"],
+            description=options["description"],
+            accept=options["accept"],
+            dry_run=module.check_mode,
+            callback=file_writer(options["progress_file"]),
+        )
     for warning in captured.warnings:
         module.warn(warning)
     index = captured.index

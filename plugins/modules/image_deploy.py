@@ -143,7 +143,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk, refuse_in_use
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
@@ -158,21 +158,20 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     index, digest = sources.first(lambda store: read_index(store, options["name"], options["version"], options["digest"]))
     if options["allowed_signers"]:
         sources.first(lambda store: check(store, index.name, index.version, digest, options["allowed_signers"]))
-    disk = find_disk(options["disk"])
-    refuse_in_use(disk)
     store, *mirrors = sources.in_order()
-    result = deploy(
-        store,
-        index,
-        disk,
-        verify=options["verify"] == "readback",
-        dry_run=module.check_mode,
-        grow=options["grow"],
-        preserve=options["preserve"],
-        discard=options["discard"],
-        mirrors=mirrors,
-        callback=file_writer(options["progress_file"]),
-    )
+    with claimed(options["disk"], write=not module.check_mode) as disk:
+        result = deploy(
+            store,
+            index,
+            disk,
+            verify=options["verify"] == "readback",
+            dry_run=module.check_mode,
+            grow=options["grow"],
+            preserve=options["preserve"],
+            discard=options["discard"],
+            mirrors=mirrors,
+            callback=file_writer(options["progress_file"]),
+        )
     for warning in result.warnings:
         module.warn(warning)
     return {

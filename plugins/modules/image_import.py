@@ -109,12 +109,13 @@ chunks_new:
   type: int
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import refuse_in_use
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import RAW
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import (
     IMPORT_FORMATS,
@@ -136,21 +137,20 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "format": options["format"], "chunks_new": 0, **facts(read_index(store, name, version)[0])}
     store.refuse_version(name, version)
     kind = check_source(source, options["format"])
-    if kind == RAW:
-        refuse_in_use(str(source.resolve()))
-    if module.check_mode:
-        return {"changed": True, "image": f"{name}/{version}", "format": kind}
-    captured = import_image(
-        store,
-        name,
-        version,
-        source,
-        kind,
-        level=options["compression_level"],
-        description=options["description"],
-        work_folder=options["work_folder"],
-        callback=file_writer(options["progress_file"]),
-    )
+    with claimed(str(source), write=False) if kind == RAW else nullcontext():
+        if module.check_mode:
+            return {"changed": True, "image": f"{name}/{version}", "format": kind}
+        captured = import_image(
+            store,
+            name,
+            version,
+            source,
+            kind,
+            level=options["compression_level"],
+            description=options["description"],
+            work_folder=options["work_folder"],
+            callback=file_writer(options["progress_file"]),
+        )
     return {"changed": True, "format": kind, "chunks_new": captured.chunks_new, **facts(captured.index)}
 
 

@@ -122,6 +122,7 @@ hurt:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.disk.lock import locked
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
@@ -152,7 +153,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     store = open_store(options["store"])
     index = read_index(store, options["name"], options["version"] or "latest", options["digest"])[0]
     disk = find_disk(options["disk"])
-    result = deploy(store, index, disk, dry_run=True, grow=options["grow"], preserve=options["preserve"], callback=callback)
+    with locked(disk, exclusive=False):
+        result = deploy(store, index, disk, dry_run=True, grow=options["grow"], preserve=options["preserve"], callback=callback)
     return {
         "changed": False,
         "intact": not result.changed,

@@ -28,6 +28,8 @@ options:
     description:
       - The disk, a device or a raw disk file, or a mapping as for M(reimage.lab.image_deploy). The one partition that holds the
         root of a Linux system is found on it.
+      - A disk that is in use is refused. It is locked meanwhile (flock, as udev and systemd do), and whoever else is at work on it is
+        named.
     type: raw
   path:
     description: The root of the system, if it is mounted already.
@@ -122,7 +124,7 @@ from typing import Any, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
-from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import find_disk
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Addresses, Interface, interfaces_from
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import (
     check,
@@ -147,11 +149,12 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False}
     started = Started()
     if options["disk"] is not None:
-        disk = find_disk(options["disk"])
-        ensure_start(disk, boot_entry=options["boot_entry"], dry_run=True)  # what cannot be is refused before anything is written
-        with mounted_root(disk, read_only=module.check_mode) as (folder, partition):
-            result = apply(module, folder, partition.name, interfaces, read_table(disk))
-        started = ensure_start(disk, boot_entry=options["boot_entry"], dry_run=module.check_mode)
+        with claimed(options["disk"], write=not module.check_mode) as disk:
+            # What cannot be is refused before anything is written.
+            ensure_start(disk, boot_entry=options["boot_entry"], dry_run=True)
+            with mounted_root(disk, read_only=module.check_mode) as (folder, partition):
+                result = apply(module, folder, partition.name, interfaces, read_table(disk))
+            started = ensure_start(disk, boot_entry=options["boot_entry"], dry_run=module.check_mode)
     else:
         result = apply(module, Path(options["path"]), options["path"], interfaces, [])
     for warning in started.warnings:

@@ -94,6 +94,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change, declared, read
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import by_hive, export, merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Place, Volume, mounted_windows
@@ -109,7 +110,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if not options["disk"]:
         by_hive(changes)
         return {"changed": False, "hives": []}
-    with mounted_windows(options["disk"], read_only=module.check_mode) as (folder, _partition):
+    read_only = module.check_mode
+    with claimed(options["disk"], write=not read_only) as disk, mounted_windows(disk, read_only=read_only) as (folder, _windows):
         return apply(module, folder, changes)
 
 

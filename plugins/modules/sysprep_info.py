@@ -85,6 +85,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import disk_facts
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
@@ -96,13 +97,14 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     if options["path"]:
         return {"changed": False, "windows": describe(Path(options["path"]))}
-    with partitions(options["disk"], FILESYSTEMS, read_only=True) as found:
-        partition = one_windows(options["disk"], found)
-        states = ntfs.states(partition.device)  # which cannot be told while it is mounted
-        with partition.mounted("ro", "ntfs-3g") as folder:
-            windows = describe(folder)
+    with claimed(options["disk"], write=False) as disk:
+        with partitions(disk, FILESYSTEMS, read_only=True) as found:
+            partition = one_windows(disk, found)
+            states = ntfs.states(partition.device)  # which cannot be told while it is mounted
+            with partition.mounted("ro", "ntfs-3g") as folder:
+                windows = describe(folder)
+        windows["disk_problems"] = disk_facts.read(disk).problems
     windows["problems"] += [f"its volume is {state}: start Windows and shut it down" for state in states]
-    windows["disk_problems"] = disk_facts.read(options["disk"]).problems
     windows["finds_disk"] = not windows["disk_problems"]
     return {"changed": False, "windows": windows}
 

@@ -66,6 +66,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Addresses
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import disk_facts
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers, Injection, from_options
@@ -84,9 +85,10 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if not options["disk"]:
         specialize_commands(answers)
         return {"changed": False, "files": []}
-    with mounted_windows(options["disk"], read_only=module.check_mode) as (folder, _partition):
-        result = apply(module, folder, answers)
-    mended = disk_facts.mend(options["disk"], dry_run=module.check_mode)
+    with claimed(options["disk"], write=not module.check_mode) as disk:
+        with mounted_windows(disk, read_only=module.check_mode) as (folder, _partition):
+            result = apply(module, folder, answers)
+        mended = disk_facts.mend(disk, dry_run=module.check_mode)
     return {**result, "changed": bool(result["changed"] or mended), "mended": mended}
 
 

@@ -163,6 +163,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware import dmi, pci
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.drivers import install
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Place, Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec
@@ -172,7 +173,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     if options["path"]:
         return apply(module, Path(options["path"]))
-    with mounted_windows(options["disk"], read_only=module.check_mode) as (folder, _partition):
+    read_only = module.check_mode
+    with claimed(options["disk"], write=not read_only) as disk, mounted_windows(disk, read_only=read_only) as (folder, _windows):
         return apply(module, folder)
 
 

@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.disk.lock import holders, locked
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.errors import HardwareError
 
 _COLUMNS = "PATH,TYPE,SIZE,MODEL,SERIAL,WWN,TRAN,RM,RO,MOUNTPOINTS,FSTYPE"
@@ -77,6 +81,23 @@ def find_disk(wanted: str | Mapping[str, Any]) -> str:
     raise HardwareError(f"disk: {described} matches no disk. There is: {known}")
 
 
+@contextmanager
+def claimed(wanted: str | Mapping[str, Any], *, write: bool) -> Iterator[str]:
+    """Find the one disk that is meant, and have nobody else work on it; yield its path.
+
+    :param wanted: See C(find_disk).
+    :param write: Whether it is to be changed. Those that only read may do so together.
+    :raises HardwareError: No disk, or more than one, is meant, or it is in use.
+    :raises DiskError: Somebody else is working on it; the message says who.
+    """
+    path = find_disk(wanted)
+    with locked(path, exclusive=write):
+        refuse_in_use(path)
+        if write:
+            _refuse_held(path)
+        yield path
+
+
 def refuse_in_use(path: str) -> None:
     """Raise C(HardwareError) if anything on a disk is mounted, is swap, or is part of LVM, RAID or dm-crypt."""
     for row in _users(path):
@@ -85,6 +106,22 @@ def refuse_in_use(path: str) -> None:
             raise HardwareError(f"{row['path']}, on {path}, is in use: mounted at {', '.join(mounted)}. Unmount it first")
         if row["type"] in _STACKED:
             raise HardwareError(f"{path} is in use: {row['path']} ({row['type']}) is made of it. Deactivate that first")
+
+
+def _refuse_held(path: str) -> None:
+    """Raise C(HardwareError) if anything on a disk is in use in a way that lsblk does not see.
+
+    Such as mounted in another mount namespace, or open by a tool that an earlier run started and left behind when it was killed.
+    """
+    for row in _users(path):
+        try:
+            os.close(os.open(row["path"], os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                raise HardwareError(
+                    f"{row['path']}, on {path}, is in use where it is not seen from here, such as a mount in a container."
+                    f" It is open in {holders(row['path'])}: end or unmount that first"
+                ) from error
 
 
 def _users(path: str) -> Iterator[Any]:

@@ -17,6 +17,9 @@ from typing import Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
+from ansible_collections.reimage.lab.plugins.module_utils.disk import lock
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
@@ -121,7 +124,11 @@ class TestSecondRun:
         again = run("image_deploy", **running)
         assert (again["changed"], "earlier run" in again["said"]) == (False, False)
 
-    def test_it_wants_something_else_and_is_refused(self, running: dict[str, str]) -> None:
+    def test_it_wants_something_else_and_is_refused(self, running: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lock, "PATIENCE", 0.2)
+        refused = pytest.raises(DiskError, match=r"is being worked on by pid \d+ \(image_deploy\)")
+        with refused, claimed(running["disk"], write=False):
+            pytest.fail("it is read while it is written")
         result = run("image_deploy", **running, grow="none")
         assert result["failed"]
         assert "still at work on it, with other options" in result["msg"]

@@ -34,7 +34,13 @@ class Place:
 
     path: str | None = option("The root of a mounted Windows volume.", None, kind="path")
     disk: str | None = option(
-        "The disk, a device or a raw disk file. The one partition that holds Windows is found on it.", None, kind="path"
+        [
+            "The disk, a device or a raw disk file. The one partition that holds Windows is found on it.",
+            "A disk that is in use is refused. It is locked meanwhile (flock, as udev and systemd do), and whoever else is at"
+            " work on it is named.",
+        ],
+        None,
+        kind="path",
     )
 
 
