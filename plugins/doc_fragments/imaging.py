@@ -15,8 +15,8 @@ options:
       - The disk, as a path to a device or to a raw disk file, or as a mapping of C(serial), C(wwn), C(model), C(size_min) and
         C(size_max) (bytes) that matches exactly one disk.
       - A mapping never means a removable or USB disk.
-      - A disk that is in use is refused. It is locked meanwhile (flock, as udev and systemd do), and whoever else is at work on it is
-        named.
+      - A disk that is in use is refused. It is locked meanwhile (flock, as udev and systemd do), and whoever else is at work on
+        it is named.
     type: raw
     required: true
   progress_file:

@@ -28,8 +28,8 @@ options:
     description:
       - The disk, a device or a raw disk file, or a mapping as for M(reimage.lab.image_deploy). The one partition that holds the
         root of a Linux system is found on it.
-      - A disk that is in use is refused. It is locked meanwhile (flock, as udev and systemd do), and whoever else is at work on it is
-        named.
+      - A disk that is in use is refused. It is locked meanwhile (flock, as udev and systemd do), and whoever else is at work on
+        it is named.
     type: raw
   path:
     description: The root of the system, if it is mounted already.
