@@ -165,7 +165,7 @@ def _base64(value: Any, place: str) -> bytes:
 
 def _extents(value: Any, place: str) -> Extents:
     # There may be a million, so this is one expression instead of a check for each.
-    if not isinstance(value, list) or not all(type(item) is list and list(map(type, item)) == [int, int] for item in value):
+    if not isinstance(value, list) or not all(isinstance(item, list) and list(map(type, item)) == [int, int] for item in value):
         raise ValueError(f"{place}: this is not a list of pairs of whole numbers")
     return Extents(value)
 

@@ -47,8 +47,8 @@ def whole(least: int, most: int) -> Check:
     """A whole number."""
 
     def check(value: Any, place: str) -> int:
-        # True is an int to Python.
-        if type(value) is not int or not least <= value <= most:
+        # Python counts True as an int.
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             raise ValueError(f"{place}: {_shown(value)} is not a whole number from {least} to {most}")
         return value
 

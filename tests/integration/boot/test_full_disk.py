@@ -61,7 +61,7 @@ def test_arming_tells_no_token_whatever_no_longer_fits(layout: Layout, capsys: p
         if spare < 4:
             failures.append(result["msg"])
             assert not re.search("[0-9a-f]{32}", json.dumps(result))
-            assert not [path for path in layout.root.rglob("*~")]
+            assert not list(layout.root.rglob("*~"))
     assert not result.get("failed") and layout.inbox(result["token"]).is_dir()
     assert all("No space left on device" in message and str(layout.root) in message for message in failures)
 

@@ -107,7 +107,7 @@ def test_a_new_kind_is_a_class_and_a_line_in_the_registry(layout: Layout, monkey
         file: str
 
         @classmethod
-        def read(cls, name: str, value: Mapping[str, Any], where: str) -> Chain:
+        def read(cls, name: str, value: Mapping[str, Any], where: str) -> Target:
             return cls(name, text_field(value, "file", re.compile(r"[a-z.]+"), where))
 
         @property
