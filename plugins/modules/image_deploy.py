@@ -158,10 +158,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     index, digest = sources.first(lambda store: read_index(store, options["name"], options["version"], options["digest"]))
     if options["allowed_signers"]:
         sources.first(lambda store: check(store, index.name, index.version, digest, options["allowed_signers"]))
-    store, *mirrors = sources.in_order()
     with claimed(options["disk"], write=not module.check_mode) as disk:
         result = deploy(
-            store,
+            sources,
             index,
             disk,
             verify=options["verify"] == "readback",
@@ -169,7 +168,6 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             grow=options["grow"],
             preserve=options["preserve"],
             discard=options["discard"],
-            mirrors=mirrors,
             callback=file_writer(options["progress_file"]),
         )
     for warning in result.warnings:

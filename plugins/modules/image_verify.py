@@ -130,6 +130,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, file_writer
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import is_folder, open_folder, open_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import Report, verify_image, verify_store
 
 MOST = 100
@@ -150,11 +151,12 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             "damaged": report.damaged,
             "hurt": report.hurt,
         }
-    store = open_store(options["store"])
-    index = read_index(store, options["name"], options["version"] or "latest", options["digest"])[0]
+    sources = Sources([open_store(options["store"])])
+    version = options["version"] or "latest"
+    index = sources.first(lambda store: read_index(store, options["name"], version, options["digest"])[0])
     disk = find_disk(options["disk"])
     with locked(disk, exclusive=False):
-        result = deploy(store, index, disk, dry_run=True, grow=options["grow"], preserve=options["preserve"], callback=callback)
+        result = deploy(sources, index, disk, dry_run=True, grow=options["grow"], preserve=options["preserve"], callback=callback)
     return {
         "changed": False,
         "intact": not result.changed,

@@ -39,6 +39,7 @@ from pathlib import Path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_folder, open_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 action, where, disk, version = sys.argv[1:]
 stages = {}
 def note(progress):
@@ -48,7 +49,7 @@ if action == "capture":
     result = {"stored": done.bytes_new, "used": done.index.bytes_used, "chunks_new": done.chunks_new}
 else:
     source = open_store(where)
-    done = deploy.deploy(source, read_index(source, "master", version)[0], disk, callback=note)
+    done = deploy.deploy(Sources([source]), read_index(source, "master", version)[0], disk, callback=note)
     ends = [*list(stages.values())[1:], time.monotonic()]
     result = {"fetched": done.bytes_fetched, "changed": done.changed,
               "stages": {name: end - begin for (name, begin), end in zip(stages.items(), ends)}}

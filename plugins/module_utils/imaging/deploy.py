@@ -2,23 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Deploy an image to a disk: compare, fetch what differs, check it, write it, read it back, and only then the table."""
+"""Deploy an image to a disk, in two passes: compare, which gives what is wanted; and fill, which fetches, checks and writes that.
+
+What was written is read back, and only then the partition table is written. Without a feed both passes go on at the same time, so
+that the disk is read while the network is waited for.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Sequence
+from typing import Iterator, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, DirectReader
+from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.filling import Filler, Wanted
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import (
     HAS_BLAKE3,
     blake3,
@@ -31,8 +35,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress impor
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.resize_note import ResizeNote, fingerprint
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.resizing import resize
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_blake3, read_ids
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.feed import Feed
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.fetch import Fetcher
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.target_partition import TargetChunk, TargetPartition
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each, threads
@@ -42,12 +46,14 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import ea
 class Result:
     """What a deploy did, or in a dry run would do. Bytes, and seconds.
 
+    I(bytes_fetched) came from the stores, I(bytes_fed) from the feed, both packed.
     I(differing) lists partition number, chunk number, and offset on the disk of what a dry run found to differ; I(warnings) what
     a person should know.
     """
 
     changed: bool = False
     bytes_fetched: int = 0
+    bytes_fed: int = 0
     bytes_written: int = 0
     chunks_changed: int = 0
     seconds: float = 0.0
@@ -58,26 +64,26 @@ class Result:
 
 
 def deploy(
-    store: Store,
+    sources: Sources,
     index: Index,
     disk: str,
     *,
+    feed: Feed | None = None,
     verify: bool = True,
     dry_run: bool = False,
     grow: str = AUTO,
     preserve: Sequence[str] = (),
     discard: bool = False,
-    mirrors: Sequence[Store] = (),
     callback: Callback | None = None,
 ) -> Result:
     """Make I(disk) hold an image, writing only what differs.
 
+    :param feed: What offers chunks in its own order; what it left out comes from I(sources).
     :param verify: Read back, past the page cache, what was written.
     :param dry_run: Only compare; C(differing) then says what differs where.
     :param grow: See C(layout.plan).
     :param preserve: See C(layout.plan).
     :param discard: Tell the disk which of its blocks are free, if anything was written.
-    :param mirrors: Where to fetch what is damaged or missing in I(store), or all if that does not answer.
     :raises ImagingError: Image and disk do not fit (nothing was written then), or something could not be fetched,
         written or verified (the disk then has no partition table; run it again).
     """
@@ -85,64 +91,55 @@ def deploy(
     with Device(disk, write=not dry_run) as device:
         layout = plan(index, device, grow, preserve)
         device.sync()
-        sources = Sources([store, *mirrors])
-        fetcher = Fetcher(sources, index.image)
-        with ExitStack() as stack:
-            work = _Deploy(sources, index, device, layout, fetcher, dry_run, Meter(index.image, callback))
-            work.run(stack, verify)
-        if discard and work.result.changed and not dry_run:
+        work = _Deploy(sources, index, device, layout, dry_run, Meter(index.image, callback))
+        result = work.run(feed, verify)
+        if discard and result.changed and not dry_run:
             work.discard()
-    result = work.result
-    result.bytes_fetched = fetcher.bytes_fetched
     result.seconds = time.monotonic() - began
     return result
 
 
 class _Deploy:
-    def __init__(
-        self,
-        sources: Sources,
-        index: Index,
-        device: Device,
-        layout: Layout,
-        fetcher: Fetcher,
-        dry_run: bool,
-        meter: Meter,
-    ) -> None:
+    def __init__(self, sources: Sources, index: Index, device: Device, layout: Layout, dry_run: bool, meter: Meter) -> None:
         self._sources = sources
         self._index = index
         self._device = device
         self._layout = layout
-        self._fetcher = fetcher
         self._dry_run = dry_run
         self._meter = meter
         self._resize_note = ResizeNote(index, layout)
-        self._lock = threading.Lock()
-        self._invalid = False
-        self._written: list[TargetChunk] = []
-        self.result = Result(warnings=layout.warnings)
+        self._fetcher = Fetcher(sources, index.image)
+        self._filler = Filler(device, layout.interim, index.image)
+        self._result = Result(warnings=layout.warnings)
 
-    def run(self, stack: ExitStack, verify: bool) -> None:
-        places = [place for place in self._layout.places if not self._is_resized_copy(place)]
-        targets = [self._target(stack, place) for place in places]
-        stage = "comparing" if self._dry_run else "writing"
-        self._meter.start(stage, sum(target.region.extents.total for target in targets))
-        each(chain.from_iterable(target.chunks() for target in targets), self._compare, threads())
-        resize = [target for target in targets if target.place.resized]
-        self.result.resized = [target.region.number for target in resize]
-        self.result.table_differs = not self._has_table()
-        if self._dry_run:
-            self.result.changed = bool(self.result.differing or resize or self.result.table_differs)
-            return
-        if self._written:
-            self._device.sync()
-            if verify:
-                self._read_back()
-        for target in resize:
-            self._resize(target, verify)
-        stack.close()
-        if self._invalid or self.result.table_differs:
-            self._write_table(resize)
+    def run(self, feed: Feed | None, verify: bool) -> Result:
+        result = self._result
+        with self._targets() as targets:
+            resized = [target for target in targets if target.place.resized]
+            result.resized = [target.region.number for target in resized]
+            if self._dry_run:
+                self._note(self._compare(targets))
+                result.table_differs = not self._has_table()
+                result.changed = bool(result.differing or resized or result.table_differs)
+                return result
+            if feed:
+                self._fill(self._compare(targets), feed)
+            else:
+                self._compare_and_fill(targets)
+            result.table_differs = not self._has_table()
+            if self._filler.written:
+                self._device.sync()
+                if verify:
+                    self._filler.read_back(self._meter)
+            for target in resized:
+                self._resize(target, verify)
+        if self._filler.started or result.table_differs:
+            self._write_table(resized)
+            result.changed = True
+        result.chunks_changed = len(self._filler.written)
+        result.bytes_written += self._filler.bytes_written
+        result.bytes_fetched = self._fetcher.bytes_fetched
+        return result
 
     def discard(self) -> None:
         """Tell the disk which of its blocks are free."""
@@ -154,8 +151,14 @@ class _Deploy:
             for offset, length in extents.free(place.size):
                 self._device.discard(place.start + offset, length)
 
-    def _target(self, stack: ExitStack, place: Place) -> TargetPartition:
-        """Read all that is known of a partition, and refuse all that can be refused: nothing was written yet."""
+    @contextmanager
+    def _targets(self) -> Iterator[list[TargetPartition]]:
+        """Read all that is known of the partitions, and refuse all that can be refused: nothing was written yet."""
+        with ExitStack() as views:
+            places = [place for place in self._layout.places if not self._is_resized_copy(place)]
+            yield [self._target(views, place) for place in places]
+
+    def _target(self, views: ExitStack, place: Place) -> TargetPartition:
         region, view = place.region, None
         ids = self._sources.first(lambda store: read_ids(store, self._index, place.region))
         fast = self._sources.first(lambda store: read_blake3(store, self._index, place.region)) if HAS_BLAKE3 else None
@@ -165,85 +168,87 @@ class _Deploy:
             if self._dry_run:
                 region = moved(place)
             else:
-                view = stack.enter_context(full_size_view(self._device, place))
+                view = views.enter_context(full_size_view(self._device, place))
         return TargetPartition(region, place, view, ids, fast or ids, blake3 if fast else sha256)
 
-    def _compare(self, chunk: TargetChunk) -> None:
-        used = sum(count for _offset, count in chunk.used())
-        if not used:
-            if chunk.target.ids[chunk.number] != chunk.free_id:
-                raise self._damaged_index(chunk)
+    def _compare(self, targets: Sequence[TargetPartition]) -> Wanted:
+        """Return what the disk lacks."""
+        wanted = Wanted()
+
+        def compare(chunk: TargetChunk) -> None:
+            if self._is_wanted(chunk):
+                wanted.add(chunk)
+            self._meter.add(chunk.used_bytes)
+
+        self._meter.start("comparing", _used(targets))
+        each(_chunks(targets), compare, threads())
+        return wanted
+
+    def _fill(self, wanted: Wanted, feed: Feed) -> None:
+        """Write what is wanted: what the feed offers of it, then the rest."""
+
+        def take(offer: tuple[bytes, bytes]) -> None:
+            identifier, packed = offer
+            for chunk in wanted.take(identifier):
+                try:
+                    data = self._fetcher.unpack(packed, chunk.length, chunk.target.digest, chunk.hash)
+                except DamagedError:
+                    wanted.add(chunk)  # another one may come, or a store has it
+                    continue
+                self._filler.fill(chunk, memoryview(data))
+                self._meter.add(chunk.used_bytes)
+            self._result.bytes_fed += len(packed)
+
+        self._meter.start("writing", sum(chunk.used_bytes for chunk in wanted.chunks()))
+        each(self._offered(feed, wanted), take, threads())
+        each(wanted.chunks(), self._fill_from_stores, threads())
+
+    def _offered(self, feed: Feed, wanted: Wanted) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what the feed offers while anything is wanted."""
+        if not wanted.ids():
             return
-        if not chunk.is_held(*chunk.where(self._device)):
-            if self._dry_run:
-                self._note(chunk)
+        try:
+            for offer in feed.offered(wanted.ids()):
+                yield offer
+                if not wanted.ids():
+                    return
+        except ImagingError as error:
+            self._result.warnings.append(f"what the feed did not bring comes from the store: {error}")
+
+    def _compare_and_fill(self, targets: Sequence[TargetPartition]) -> None:
+        def work(chunk: TargetChunk) -> None:
+            if self._is_wanted(chunk):
+                self._fill_from_stores(chunk)
             else:
-                self._replace(chunk)
-        self._meter.add(used)
+                self._meter.add(chunk.used_bytes)
 
-    def _note(self, chunk: TargetChunk) -> None:
-        target = chunk.target
-        with self._lock:
-            self.result.differing.append((target.region.number, chunk.number, target.place.start + chunk.start))
-            self.result.chunks_changed += 1
+        self._meter.start("writing", _used(targets))
+        each(_chunks(targets), work, threads())
 
-    def _replace(self, chunk: TargetChunk) -> None:
-        target = chunk.target
-        identifier = target.ids[chunk.number]
-        data = memoryview(self._fetcher.get(identifier, chunk.length, target.digest, target.hashes[chunk.number]))
-        if not chunk.is_free_empty(data):
-            raise self._damaged_index(chunk)
-        self._invalidate()
-        device, base = chunk.where(self._device)
-        count = 0
-        for offset, size in chunk.used():
-            device.write(base + offset, data[offset - chunk.start : offset - chunk.start + size])
-            count += size
-        with self._lock:
-            self._written.append(chunk)
-            self.result.changed = True
-            self.result.chunks_changed += 1
-            self.result.bytes_written += count
+    def _is_wanted(self, chunk: TargetChunk) -> bool:
+        """Whether the disk lacks a chunk."""
+        if chunk.used_bytes:
+            return not chunk.is_held(*chunk.where(self._device))
+        if chunk.identifier != chunk.free_id:
+            raise self._filler.damaged_index(chunk)
+        return False
 
-    def _damaged_index(self, chunk: TargetChunk) -> DamagedError:
-        return DamagedError(
-            f"the index of {self._index.image} is damaged: bytes are said to be free which chunk {chunk.number} of partition"
-            f" {chunk.target.region.number} holds. Restore it from a copy of the store, or capture the master again"
-        )
+    def _fill_from_stores(self, chunk: TargetChunk) -> None:
+        data = self._fetcher.get(chunk.identifier, chunk.length, chunk.target.digest, chunk.hash)
+        self._filler.fill(chunk, memoryview(data))
+        self._meter.add(chunk.used_bytes)
 
-    def _invalidate(self) -> None:
-        """Before the first write, make sure that a disk written only in part neither boots nor looks whole."""
-        with self._lock:
-            if self._invalid:
-                return
-            for offset, data in self._layout.interim:
-                self._device.write(offset, data)
-            self._device.sync()
-            self._invalid = True
-
-    def _read_back(self) -> None:
-        """Compare what was written with what the disk holds; what is still in memory is left out."""
-        chunks = [chunk for chunk in self._written if chunk.on_disk]
-        self._meter.start("verifying", sum(chunk.length for chunk in chunks))
-        with DirectReader(self._device.path) as reader:
-
-            def check(chunk: TargetChunk) -> None:
-                start = chunk.target.place.start
-                if not chunk.is_held(reader, start):
-                    raise ImagingError(
-                        f"{self._device.path} does not hold what was written to it: partition {chunk.target.region.number},"
-                        f" chunk {chunk.number}, at byte {start + chunk.start}. Disk, cable or memory is failing;"
-                        " it has no partition table now"
-                    )
-                self._meter.add(chunk.length)
-
-            each(chunks, check, threads())
+    def _note(self, wanted: Wanted) -> None:
+        chunks = wanted.chunks()
+        self._result.chunks_changed = len(chunks)
+        self._result.differing = [
+            (chunk.target.region.number, chunk.number, chunk.target.place.start + chunk.start) for chunk in chunks
+        ]
 
     def _resize(self, target: TargetPartition, verify: bool) -> None:
         self._meter.start(f"resizing partition {target.region.number}", 0)
-        self._invalidate()
+        self._filler.start()
         resize(self._device, target.place, target.view, verify)
-        self.result.changed = True
 
     def _is_resized_copy(self, place: Place) -> bool:
         """Whether a partition is what an earlier deploy made of the same image for the same layout."""
@@ -275,10 +280,17 @@ class _Deploy:
         self._device.sync()
         self._device.write(0, head[:sector])
         self._device.sync()
-        self.result.changed = True
-        self.result.bytes_written += sum(len(data) for _offset, data in pieces)
+        self._result.bytes_written += sum(len(data) for _offset, data in pieces)
         if not self._has_table():
             raise ImagingError(
                 f"{self._device.path} does not hold the partition table that was written to it: the disk is failing"
             )
         self._device.reread_table()
+
+
+def _chunks(targets: Sequence[TargetPartition]) -> Iterator[TargetChunk]:
+    return chain.from_iterable(target.chunks() for target in targets)
+
+
+def _used(targets: Sequence[TargetPartition]) -> int:
+    return sum(target.region.extents.total for target in targets)

@@ -65,6 +65,21 @@ class TargetChunk(NamedTuple):
         return self.target.region.extents.within(self.start, self.start + self.length)
 
     @property
+    def used_bytes(self) -> int:
+        """How many of its bytes are used."""
+        return sum(count for _offset, count in self.used())
+
+    @property
+    def identifier(self) -> bytes:
+        """The id that it has in the image."""
+        return self.target.ids[self.number]
+
+    @property
+    def hash(self) -> bytes:
+        """What the target's digest of it must be."""
+        return self.target.hashes[self.number]
+
+    @property
     def free_id(self) -> bytes:
         """The id that it has in the image if all of it is free."""
         return zeros_sha256(chunk_bounds(self.number, self.target.place.region.size)[1])
@@ -93,4 +108,4 @@ class TargetChunk(NamedTuple):
             held = disk.read_used(self.start, self.length, self.target.region.extents, base)
         except ReadError:
             return False
-        return self.target.digest(held) == self.target.hashes[self.number]
+        return self.target.digest(held) == self.hash

@@ -12,12 +12,17 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator, Sequence
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import Result
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy as deploy_from
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store import http as http_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 
 MIB = 1 << 20
 BOOT_CODE, ESP, WINDOWS, ROOT = 1, 2, 3, 4
@@ -28,6 +33,11 @@ start=4096, size=98304, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, name="ESP"
 start=102400, size=163840, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, name="Windows", attrs="GUID:63"
 start=266240, size=204800, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, name="root"
 """
+
+
+def deploy(store: Store, index: Index, disk: str, *, mirrors: Sequence[Store] = (), **options: Any) -> Result:
+    """Deploy from one store, and its mirrors."""
+    return deploy_from(Sources([store, *mirrors]), index, disk, **options)
 
 
 def sh(*arguments: object, data: bytes | None = None) -> bytes:

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import chunk_path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.prune import prune
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
-from .conftest import MIB, ROOT, blank, contents, mounted, partition, sh
+from .conftest import MIB, ROOT, blank, contents, deploy, mounted, partition, sh
 from .test_power_cut import start
 from .test_store import age, chunks
 

@@ -17,12 +17,11 @@ from typing import Callable, Iterator
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_ids
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import chunk_path
 
-from .conftest import MIB, ROOT, blank, contents, mounted, partition, sh, tree
+from .conftest import MIB, ROOT, blank, contents, deploy, mounted, partition, sh, tree
 from .test_layouts import DATA, LINUX, make
 
 Store = tuple[PathStore, Captured]

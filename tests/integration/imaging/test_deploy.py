@@ -21,14 +21,13 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Progress
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import chunk_path
 
-from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, blank, mounted, partition, sh, tree
+from .conftest import BOOT_CODE, ESP, MIB, ROOT, WINDOWS, blank, deploy, mounted, partition, sh, tree
 
 Store = tuple[PathStore, Captured]
 

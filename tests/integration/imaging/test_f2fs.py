@@ -14,10 +14,9 @@ from typing import BinaryIO
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
-from .conftest import MIB, blank, contents, partition, sh, tree
+from .conftest import MIB, blank, contents, deploy, partition, sh, tree
 
 SIZE = 128
 MAGIC, BLOCK, SEGMENT = 0xF2F52010, 4096, 2 * MIB

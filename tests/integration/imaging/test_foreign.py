@@ -18,13 +18,12 @@ from typing import Callable, Dict, Iterator
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.partclone import restore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import export_image, import_image
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
-from .conftest import MIB, blank, contents, mounted, partition, sh, tree
+from .conftest import MIB, blank, contents, deploy, mounted, partition, sh, tree
 
 ESP, RESERVED, WINDOWS, ROOT, SWAP = 1, 2, 3, 4, 5
 LAYOUT = b"""label: gpt

@@ -17,9 +17,10 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import decode
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+
+from .conftest import deploy
 
 BYTES, VALUES, HEADS = 1000, 1000, 100
 ODD: list[Any] = [None, True, 0, -1, 1, 512, 4095, 1 << 20, 1 << 40, 1 << 70, 1.5, float("nan"), float("inf"), "", "x", "\ud800"]

@@ -19,11 +19,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.regis
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import overlay
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
-from .conftest import MIB, blank, contents, fill, mounted, partition, sh, tree
+from .conftest import MIB, blank, contents, deploy, fill, mounted, partition, sh, tree
 
 DATA, RECOVERY = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC"
 LINUX, SWAP = "0FC63DAF-8483-4772-8E79-3D69D8477DE4", "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"

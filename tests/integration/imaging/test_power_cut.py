@@ -25,14 +25,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
 from ..loops import await_no_loop
-from .conftest import MIB, ROOT, WINDOWS, mounted, partition, sh
+from .conftest import MIB, ROOT, WINDOWS, deploy, mounted, partition, sh
 from .test_layouts import LINUX, check, files, make, sizes
 
 COLLECTIONS = Path(__file__).resolve().parents[3] / "var/collections"
@@ -43,15 +42,15 @@ from pathlib import Path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 print("ready", flush=True)
 action, root, disk, version = sys.argv[1:]
 where = PathStore(Path(root))
 if action == "capture":
     capture.capture(where, disk, "lab", version)
 else:
-    deploy.deploy(
-        where, read_index(where, "lab", version)[0], disk, callback=lambda progress: print(progress.stage, flush=True)
-    )
+    index = read_index(where, "lab", version)[0]
+    deploy.deploy(Sources([where]), index, disk, callback=lambda progress: print(progress.stage, flush=True))
 """
 
 Store = tuple[PathStore, Captured]

@@ -18,7 +18,7 @@ import pytest
 import zstandard
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy as deploy_from
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
@@ -26,7 +26,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_image
 
 from ..module import run
-from .conftest import MIB
+from .conftest import MIB, deploy
 
 Store = tuple[PathStore, Captured]
 Damage = Callable[[Path], object]
@@ -189,7 +189,7 @@ class TestDamageOnItsWay:
         trusted = digest(captured[0])
         index, found = sources.first(lambda store: read_index(store, "lab", "1", trusted))
         wanted = deploy(captured[0], index, str(target), dry_run=True)
-        result = deploy(sources.in_order()[0], index, str(target), verify=False)
+        result = deploy_from(sources, index, str(target), verify=False)
         assert noisy.damaged >= len(noisy.asked) // noisy.every > 10
         assert found == trusted
         assert is_right(captured, target)

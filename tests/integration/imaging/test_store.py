@@ -19,7 +19,6 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture as capture_module
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_ids, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
@@ -28,7 +27,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.prune im
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.signature import check, sign
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import verify_store
 
-from .conftest import MIB, ROOT, mounted, partition, sh
+from .conftest import MIB, ROOT, deploy, mounted, partition, sh
 
 Store = tuple[PathStore, Captured]
 

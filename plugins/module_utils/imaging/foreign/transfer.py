@@ -26,6 +26,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress impor
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, sync
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import check_name
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 
 AUTO, CLONEZILLA, FOG = "auto", "clonezilla", "fog"
 _FOLDERS = {CLONEZILLA: clonezilla, FOG: fog}
@@ -122,12 +123,12 @@ def export_image(
         if kind in FORMATS:
             create(partial, kind, index.disk_size)
             with raw_view(partial, kind, write=True) as disk:
-                deploy(store, index, disk, grow=NONE, callback=callback)
+                deploy(Sources([store]), index, disk, grow=NONE, callback=callback)
             return True
         partial.mkdir()
         with work_disk(work_folder, clonezilla_writer.DISK) as work:
             create(work.path, "raw", index.disk_size)
-            deploy(store, index, str(work.path), grow=NONE, callback=callback)
+            deploy(Sources([store]), index, str(work.path), grow=NONE, callback=callback)
             meter = Meter(index.image, callback)
             meter.start("packing", sum(partition.size for partition in work.partitions()))
             _WRITERS[kind](work, partial, index.image, level, meter.add)

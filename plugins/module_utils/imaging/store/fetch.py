@@ -37,13 +37,10 @@ class Fetcher:
 
         def read(store: Store) -> bytes:
             packed = store.chunk(identifier)
-            path = chunk_path(identifier)
             try:
-                data = self._codec.decompress(packed, CHUNK_SIZE)
+                data = self.unpack(packed, length, digest, expected or identifier)
             except DamagedError as error:
-                raise DamagedError(f"{store.where}/{path}: {error}") from error
-            if len(data) != length or digest(data) != (expected or identifier):
-                raise DamagedError(f"{store.where}/{path}: its content is not what its name says")
+                raise DamagedError(f"{store.where}/{chunk_path(identifier)}: {error}") from error
             with self._lock:
                 self.bytes_fetched += len(packed)
             return data
@@ -56,3 +53,13 @@ class Fetcher:
                 " Nothing wrong was written. To mend the store, delete that file if it is there, and capture the master again:"
                 " a capture stores what is missing"
             ) from error
+
+    def unpack(self, packed: bytes, length: int, digest: Digest, expected: bytes) -> bytes:
+        """Return the plain bytes of a chunk that came from anywhere.
+
+        :raises DamagedError: It is not what it must be.
+        """
+        data = self._codec.decompress(packed, CHUNK_SIZE)
+        if len(data) != length or digest(data) != expected:
+            raise DamagedError("its content is not what its name says")
+        return data
