@@ -197,7 +197,6 @@ class _Deploy:
                     continue
                 self._filler.fill(chunk, memoryview(data))
                 self._meter.add(chunk.used_bytes)
-            self._result.bytes_fed += len(packed)
 
         self._meter.start("writing", sum(chunk.used_bytes for chunk in wanted.chunks()))
         each(self._offered(feed, wanted), take, threads())
@@ -209,6 +208,7 @@ class _Deploy:
             return
         try:
             for offer in feed.offered(wanted.ids()):
+                self._result.bytes_fed += len(offer[1])
                 yield offer
                 if not wanted.ids():
                     return
