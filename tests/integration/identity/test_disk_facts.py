@@ -17,7 +17,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.disk_facts import mend, read
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import mounted_windows, read_file, write_file
-from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import (
+from regipy.registry import RegistryHive
+from Registry import Registry
+
+from ...lab.windows import (
     BOOT_MANAGER,
     LOADER,
     attached,
@@ -25,9 +28,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import (
     make_bcd,
     make_disk,
 )
-from regipy.registry import RegistryHive
-from Registry import Registry
-
 from ..module import run
 
 BCD = {"gpt": "EFI/Microsoft/Boot/BCD", "dos": "Boot/BCD"}

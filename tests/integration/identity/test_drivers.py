@@ -18,9 +18,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answe
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.drivers import RECORD, Installed, install
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
-from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import make_disk, make_tree
 from Registry import Registry
 
+from ...lab.windows import make_disk, make_tree
 from ..loops import await_no_loop
 from ..module import run
 from .test_windows import CONFIG, digests

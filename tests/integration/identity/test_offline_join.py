@@ -22,7 +22,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import offline_join
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.offline_join import Domain, check_blob, provision
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import mounted_windows
-from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import make_disk
+
+from ...lab.windows import make_disk
 
 ROOT = Path(__file__).resolve().parents[3]
 SPACE, ADDRESS, PASSWORD = f"test-ad-{os.getpid()}", "192.0.2.1", "Passw0rd.of.tests"

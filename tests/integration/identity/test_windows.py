@@ -23,10 +23,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspe
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import export, merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
-from ansible_collections.reimage.lab.plugins.module_utils.lab.windows import attached, encode, make_disk, make_hive, make_tree
 from regipy.registry import RegistryHive
 from Registry import Registry
 
+from ...lab.windows import attached, encode, make_disk, make_hive, make_tree
 from ..loops import await_no_loop
 from ..module import run
 

@@ -2,15 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stands in for Windows, which the virtual lab cannot have: a disk and files like its own, with hives in its real format.
+"""A stand-in for Windows, which the virtual lab cannot have: a disk and files like its own, with hives in its real format.
 
-C(python3 -m …lab.windows DISK) makes a disk. What Windows itself would do with it is not tested by any of this.
+C(windows.py DISK) makes a disk, for the virtual lab. None of this tests how Windows itself would take it. It uses nothing of the
+collection, so that the collection does not read its own writing.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -18,17 +20,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Dict, Iterator, Union
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.disk.mount import mounted
-
-try:
-    import hivex
-except ImportError:
-    hivex = None
+import hivex
 
 GENERALIZED = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
 SZ, BINARY, DWORD = 1, 3, 4
 Values = Dict[str, Union[str, int, bytes]]
+
+
+def run(*words: str, data: bytes | None = None) -> bytes:
+    return subprocess.run(words, input=data, check=True, stdout=subprocess.PIPE).stdout
 
 
 def empty_hive() -> bytes:
@@ -193,17 +193,17 @@ def make_disk(disk: Path, *, label: str = "gpt", **options: Any) -> None:
     """
     with disk.open("wb") as file:
         file.truncate(160 << 20)
-    run(["sfdisk", "--quiet", str(disk)], data=(GPT_LAYOUT if label == "gpt" else MBR_LAYOUT).encode())
-    table = json.loads(run(["sfdisk", "--json", str(disk)]).stdout)["partitiontable"]
+    run("sfdisk", "--quiet", str(disk), data=(GPT_LAYOUT if label == "gpt" else MBR_LAYOUT).encode())
+    table = json.loads(run("sfdisk", "--json", str(disk)))["partitiontable"]
     boot, windows = device_element(table, 1), device_element(table, 3 if label == "gpt" else 2)
     drive = b"DMIO:ID:" + windows[0x20:0x30] if label == "gpt" else windows[0x38:0x3C] + windows[0x20:0x28]
     with tempfile.TemporaryDirectory() as place:
         make_bcd(Path(place, "BCD"), boot, windows)
         if label == "gpt":
             with attached(disk, 1, 40) as loop:
-                run(["mkfs.vfat", "-F", "32", loop])
-                run(["mmd", "-i", loop, "::/EFI", "::/EFI/Microsoft", "::/EFI/Microsoft/Boot"])
-                run(["mcopy", "-i", loop, f"{place}/BCD", "::/EFI/Microsoft/Boot/BCD"])
+                run("mkfs.vfat", "-F", "32", loop)
+                run("mmd", "-i", loop, "::/EFI", "::/EFI/Microsoft", "::/EFI/Microsoft/Boot")
+                run("mcopy", "-i", loop, f"{place}/BCD", "::/EFI/Microsoft/Boot/BCD")
         else:
             with ntfs_volume(disk, 1, 56, "System Reserved") as folder:
                 (folder / "Boot").mkdir()
@@ -218,21 +218,28 @@ def make_disk(disk: Path, *, label: str = "gpt", **options: Any) -> None:
 def attached(disk: Path, start: int, size: int) -> Iterator[str]:
     """Make I(size) MiB of a disk, I(start) MiB from its begin, a device."""
     span = [f"--offset={start << 20}", f"--sizelimit={size << 20}"]
-    loop = run(["losetup", "--find", "--show", "--sector-size=512", *span, str(disk)]).stdout.decode().strip()
+    loop = run("losetup", "--find", "--show", "--sector-size=512", *span, str(disk)).decode().strip()
     try:
         yield loop
     finally:
-        run(["losetup", "--detach", loop])
+        run("losetup", "--detach", loop)
 
 
 @contextmanager
 def ntfs_volume(disk: Path, start: int, size: int, label: str) -> Iterator[Path]:
     """Make an NTFS volume, and yield its folder."""
     with attached(disk, start, size) as loop:
-        run(["mkfs.ntfs", "-F", "-q", "-L", label, loop])
-        with mounted(loop, "rw", "ntfs-3g") as folder:
+        run("mkfs.ntfs", "-F", "-q", "-L", label, loop)
+        folder = Path(tempfile.mkdtemp())  # not a TemporaryDirectory, which would delete what is mounted there
+        run("mount", "-t", "ntfs-3g", loop, str(folder))
+        try:
             yield folder
+        finally:
+            run("umount", str(folder))
+            folder.rmdir()
 
 
 if __name__ == "__main__":
-    make_disk(Path(sys.argv[1]))
+    new = Path(f"{sys.argv[1]}.new")
+    make_disk(new)
+    new.replace(sys.argv[1])
