@@ -24,7 +24,7 @@ PROTOCOL = 1
 LARGEST = 64 << 10
 _TEXT_LIMIT = 128
 _KEY = re.compile(r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) ([A-Za-z0-9+/]{40,2000}={0,2})(?: [ -~]{0,200})?")
-_DEVICE = re.compile(r"/dev/(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,63}/?){1,4}")
+_DEVICE = re.compile(r"/dev(?:/[A-Za-z0-9][A-Za-z0-9_.-]{0,63}){1,4}")
 _TEXTS = ("uuid", "serial", "vendor", "product", "build")
 
 

@@ -17,8 +17,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.device import loo
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, merged
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem, refuse_unfit
 
-_SEGMENT = re.compile(r"segment\d+ \{(.*?)\n\t*\}", re.DOTALL)
-_TOKEN = re.compile(r'(\w+) = (?:"([^"]*)"|(\d+)|\[([^\]]*)\])')
+_SEGMENT = re.compile(r"segment\d+ \{([^{}]*)\}")
+_TOKEN = re.compile(r'\b(\w+) = (?:"([^"]*)"|(\d+)|\[([^\[\]]*)\])')
 
 
 def used(disk: str, start: int, size: int, where: str, accept: tuple[str, ...]) -> tuple[Extents, list[str]]:

@@ -30,7 +30,7 @@ class Ext(Mapped):
 
     def estimate(self, device: str) -> int:
         """Return what resize2fs thinks."""
-        blocks = re.search(rb"(\d+)\s*$", run(["resize2fs", "-P", device], timeout=LONG).stdout)
+        blocks = re.search(rb": (\d+)\s*$", run(["resize2fs", "-P", device], timeout=LONG).stdout)
         block = re.search(r"^Block size:\s+(\d+)", _superblock(device), re.MULTILINE)
         return int(blocks[1]) * int(block[1]) if blocks and block else 0
 

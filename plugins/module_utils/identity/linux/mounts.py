@@ -17,8 +17,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree im
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition
 
 _FSTAB, _RESUME = "/etc/fstab", "/etc/initramfs-tools/conf.d/resume"
-# The kernel's name of a disk, and the number of a partition. Not md, dm and the like, which are no partitions of one disk.
-_KERNEL_NAME = re.compile(r"(/dev/(?:(?:s|v|h|xv)d[a-z]+|(?:nvme\d+n|mmcblk)\d+(?=p)))p?(\d+)")
+# The kernel's name of a partition: what those of its disk have in common, and its number. Not md, dm and the like, which are no
+# partitions of one disk.
+_KERNEL_NAME = re.compile(r"(/dev/(?:(?:s|v|h|xv)d[a-z]+|(?:nvme\d+n|mmcblk)\d+p))(\d+)")
 # What is in them has identifiers that the table and blkid do not show.
 _CONTAINERS = ("LVM2_member", "crypto_LUKS", "linux_raid_member", "zfs_member")
 
@@ -81,7 +82,7 @@ def _missing(name: str, where: str, disk: Sequence[Partition]) -> list[str]:
 
 def _resume(text: str, disk: Sequence[Partition]) -> Settings:
     """A start would wait for a device that is not there."""
-    match = re.search(r"^\s*RESUME=[\"']?UUID=([^\s\"']+)[\"']?", text, re.MULTILINE)
+    match = re.search(r"^[ \t]*RESUME=[\"']?UUID=([^\s\"']+)[\"']?", text, re.MULTILINE)
     if not match or _hidden(disk) or match[1].lower() in [one.tags.get("UUID", "").lower() for one in disk]:
         return Settings()
     return Settings({_RESUME: File(text[: match.start()] + "RESUME=none" + text[match.end() :])})

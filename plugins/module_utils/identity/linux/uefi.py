@@ -27,7 +27,9 @@ _ESP = ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "EF")
 _ARCHITECTURES = ("x64", "aa64", "ia32")
 # Folders whose loaders are no Linux's own.
 _NOT_LINUX = ("boot", "microsoft")
-_ENTRY = re.compile(r"^Boot([0-9A-F]{4})[* ] (.*?)\t.*?HD\(\d+,GPT,([0-9a-f-]{36}),[^)]*\)(\S*)", re.MULTILINE | re.IGNORECASE)
+_ENTRY = re.compile(
+    r"^Boot([0-9A-F]{4})[* ] ([^\t\n]*)\t.*?HD\(\d+,GPT,([0-9a-f-]{36}),[^()]*\)(\S*)", re.MULTILINE | re.IGNORECASE
+)
 
 
 @dataclass

@@ -37,7 +37,6 @@ _CLEAN = rf"""{_BEGIN}
 del /f /q C:\Windows\Panther\unattend.xml C:\Windows\Panther\Unattend\*.xml C:\Windows\System32\Sysprep\unattend.xml
 reg delete HKLM\SYSTEM\Setup /v UnattendFile /f
 {_END}"""
-_BLOCK = re.compile(rf"{re.escape(_BEGIN)}.*?{re.escape(_END)}\r?\n?", re.DOTALL)
 
 Files = Dict[str, Optional[bytes]]
 
@@ -137,7 +136,10 @@ def _device_path(volume: Volume, folders: Sequence[str]) -> Change:
 
 def complete(existing: bytes) -> bytes:
     """Return a SetupComplete.cmd that also deletes the secrets; what the image's own does stays."""
-    text = _BLOCK.sub("", existing.decode("cp437")).rstrip("\r\n")
+    text = existing.decode("cp437")
+    before, _begin, rest = text.partition(_BEGIN)
+    _ours, end, after = rest.partition(_END)
+    text = (before + after.lstrip("\r\n") if end else text).rstrip("\r\n")
     lines = [*([text] if text else []), *_CLEAN.splitlines()]
     return ("\r\n".join(line.rstrip("\r") for line in "\n".join(lines).split("\n")) + "\r\n").encode("cp437")
 
@@ -150,5 +152,5 @@ def _masked(name: str, data: bytes | None, answers: Answers) -> str:
     for secret in secrets(answers):
         text = text.replace(secret, "********")
     text = re.sub(r"(?s)(<(?:\w+:)?(Value|Password|AccountData|ProductKey)>)[^<]*", r"\1********", text)
-    text = re.sub(r"(?im)^(\s*(?:AdminPassword|DomainAdminPassword|ProductKey)\s*=).*", r"\1********", text)
+    text = re.sub(r"(?im)^([^\S\n]*(?:AdminPassword|DomainAdminPassword|ProductKey)[^\S\n]*=).*", r"\1********", text)
     return f"--- {name}\n{text}\n"

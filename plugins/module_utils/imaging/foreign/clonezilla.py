@@ -37,7 +37,7 @@ _FILE = re.compile(
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9!_-]*")
 _SUMS = {"MD5SUMS": "md5", "SHA1SUMS": "sha1", "SHA256SUMS": "sha256", "SHA512SUMS": "sha512", "B2SUMS": "blake2b"}
-_SUM = re.compile(r"([0-9a-f]{32,128})[ *]{1,2}(?:\./)?(\S+)")
+_SUM = re.compile(r"\b([0-9a-f]{32,128})[ *]{1,2}(?:\./)?(\S+)")
 _LARGEST_TEXT = 1 << 20
 
 

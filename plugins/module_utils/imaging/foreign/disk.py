@@ -23,7 +23,7 @@ _EXTENDED = ("5", "f", "85", "c5")
 _RESERVED = "E3C9E316-0B5C-4DB8-817D-F92DF00215AE"
 _BOOT_LOADER = "21686148-6449-6E6F-744E-656564454649"
 _BOOT_CODE = 440
-_ENTRY = re.compile(r"^\S+\s*:.*?start=\s*(\d+)\s*,\s*size=\s*(\d+)", re.MULTILINE)
+_ENTRY = re.compile(r"^[^\s:]+\s*:.*?start=\s*(\d+)\s*,\s*size=\s*(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,8 @@ def test_good_check_in_is_returned_without_key_comments_and_unknown_fields() -> 
         ("disks", [{"path": "/dev/vda"}]),
         ("disks", [{"path": "/etc/passwd", "size": 1}]),
         ("disks", [{"path": "/dev/../etc/passwd", "size": 1}]),
+        ("disks", [{"path": "/dev/" + "a" * 260 + "!", "size": 1}]),
+        ("disks", [{"path": "/dev/disk/by-id//x", "size": 1}]),
         ("disks", ["/dev/vda"]),
         ("disks", [{"path": "/dev/vda", "size": 1}] * 65),
         ("disks", None),
