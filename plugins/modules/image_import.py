@@ -16,6 +16,8 @@ description:
     with partclone, in O(work_folder).
   - A folder or disk file with a missing, truncated or damaged part is refused, with the name of the part. Nothing is written to
     the store before a folder was read to its end. Checksums that the folder holds are checked.
+  - Of a folder only its own regular files are read. One with a link in the place of a file is refused; the folder itself may be
+    reached through a link.
   - Runs where the store is, as root. It needs partclone, sfdisk and losetup, and qemu-img and qemu-storage-daemon for disk files.
 notes:
   - Not read are folders of several disks, of LVM by logical volume, of disks with sectors of 4096 bytes, encrypted ones, and what

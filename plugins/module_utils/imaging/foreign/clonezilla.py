@@ -15,7 +15,7 @@ from typing import Callable
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import partclone
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, Partition, WorkDisk
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, Partition, WorkDisk, sectors
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.streams import (
     BZIP2,
     GZIP,
@@ -27,6 +27,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.stream
     sniff,
     unpacked,
 )
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.own_files import file_size, open_file
 
 Count = Callable[[int], None]
 _KINDS = {"gz": GZIP, "zst": ZSTD, "xz": XZ, "bz2": BZIP2, "uncomp": PLAIN}
@@ -39,6 +41,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9!_-]*")
 _SUMS = {"MD5SUMS": "md5", "SHA1SUMS": "sha1", "SHA256SUMS": "sha256", "SHA512SUMS": "sha512", "B2SUMS": "blake2b"}
 _SUM = re.compile(r"\b([0-9a-f]{32,128})[ *]{1,2}(?:\./)?(\S+)")
 _LARGEST_TEXT = 1 << 20
+_LARGEST_DESCRIPTION = 64 << 20
 
 
 def is_folder(folder: Path) -> bool:
@@ -88,7 +91,7 @@ class Folder:
     @property
     def size(self) -> int:
         """The bytes of all files that hold partitions."""
-        return sum(path.stat().st_size for path in self._folder.iterdir() if _FILE.search(path.name))
+        return sum(path.lstat().st_size for path in self._folder.iterdir() if _FILE.search(path.name))
 
     def _source(self, partition: Partition) -> tuple[Parts, str, bool] | None:
         name = self._partition_name(partition.number)
@@ -139,16 +142,18 @@ class Folder:
             names = self._text("disk").split()
         else:
             names = sorted(path.name[: -len("-pt.sf")] for path in self._folder.glob("*-pt.sf"))
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise ImagingError(f"{self._folder}: {name!r:.60} is not the name of a disk")
         if len(names) != 1:
-            raise ImagingError(f"{self._folder} holds {len(names)} disks ({', '.join(names)}), and an image is of one")
-        if not _NAME.fullmatch(names[0]):
-            raise ImagingError(f"{self._folder}: {names[0]!r:.60} is not the name of a disk")
+            raise ImagingError(f"{self._folder} holds {len(names)} disks ({', '.join(names[:8])}), and an image is of one")
         return names[0]
 
     def _disk_size(self) -> int:
-        if (self._folder / f"{self._disk_name}-pt.parted").exists():
-            found = re.search(r"^Disk /\S+: (\d+)s$", self._text(f"{self._disk_name}-pt.parted"), re.MULTILINE)
-            return int(found[1]) * SECTOR if found else 0
+        name = f"{self._disk_name}-pt.parted"
+        if (self._folder / name).exists():
+            found = re.search(r"^Disk /\S+: (\d+)s$", self._text(name), re.MULTILINE)
+            return sectors(found[1], str(self._folder / name)) * SECTOR if found else 0
         return 0
 
     def _refuse_unknown(self, known: set[str]) -> None:
@@ -160,13 +165,13 @@ class Folder:
 
     def _write_head(self, disk: WorkDisk, first: int) -> None:
         is_gpt = re.search(r"^label:\s*gpt", self._text(self._table.name), re.MULTILINE)
-        head = self._need(f"{self._disk_name}-mbr").read_bytes()
+        head = self._bytes(self._need(f"{self._disk_name}-mbr").name, LARGEST_HEAD)
         if len(head) < SECTOR:
             raise ImagingError(f"{self._folder / self._disk_name}-mbr has {len(head)} bytes instead of {SECTOR}: it is truncated")
         gap = self._folder / f"{self._disk_name}-hidden-data-after-mbr"
         if not is_gpt and gap.exists():
-            head = head[:SECTOR] + gap.read_bytes()
-        if not is_gpt and b"GRUB" in head[:SECTOR] and len(head) < first:
+            head = head[:SECTOR] + self._bytes(gap.name, LARGEST_HEAD)
+        if not is_gpt and b"GRUB" in head[:SECTOR] and len(head) < min(first, LARGEST_HEAD):
             raise ImagingError(
                 f"{gap} is missing or truncated: the boot loader is in the {first - SECTOR} bytes before the first partition,"
                 f" and {len(head) - SECTOR} are there; copy the folder again"
@@ -181,8 +186,9 @@ class Folder:
         sums: dict[str, Checksum] = {}
         for file, algorithm in _SUMS.items():
             if (self._folder / file).exists():
-                sums.update({name: (algorithm, digest) for digest, name in _SUM.findall(self._text(file))})
-        lost = sorted(name for name in sums if "/" not in name and not (self._folder / name).exists())
+                found = _SUM.findall(self._text(file))
+                sums.update({name: (algorithm, digest) for digest, name in found if "/" not in name})
+        lost = sorted(name for name in sums if not (self._folder / name).exists())
         if lost:
             raise ImagingError(f"{self._folder / lost[0]} is missing, though the checksums of the folder name it")
         return sums
@@ -190,7 +196,11 @@ class Folder:
     def _check_small_files(self) -> None:
         """Compare with their checksums the files that describe the disk; those of partitions are compared as they are read."""
         small = [name for name in self._sums if name in ("disk", "parts") or re.match(rf"{self._disk_name}-|swappt-", name)]
-        for _block in Parts([self._folder / name for name in small], self._sums).read(lambda _count: None):
+        paths = [self._folder / name for name in small]
+        for path in paths:
+            if file_size(path) > _LARGEST_DESCRIPTION:
+                raise ImagingError(f"{path} is larger than {_LARGEST_DESCRIPTION} bytes, which no such file is: it is damaged")
+        for _block in Parts(paths, self._sums).read(lambda _count: None):
             pass
 
     def _missing(self, name: str) -> ImagingError:
@@ -203,8 +213,11 @@ class Folder:
         return self._folder / name
 
     def _text(self, name: str) -> str:
-        with (self._folder / name).open("rb") as file:
-            return file.read(_LARGEST_TEXT).decode(errors="replace")
+        return self._bytes(name, _LARGEST_TEXT).decode(errors="replace")
+
+    def _bytes(self, name: str, most: int) -> bytes:
+        with open_file(self._folder, name) as file:
+            return file.read(most)
 
     def _partition_name(self, number: int) -> str:
         return f"{self._disk_name}{self._separator}{number}"

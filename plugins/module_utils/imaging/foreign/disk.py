@@ -19,6 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
 SECTOR = 512
+_LARGEST_DISK = 32 << 40  # bytes
 _EXTENDED = ("5", "f", "85", "c5")
 _RESERVED = "E3C9E316-0B5C-4DB8-817D-F92DF00215AE"
 _BOOT_LOADER = "21686148-6449-6E6F-744E-656564454649"
@@ -132,19 +133,29 @@ def work_disk(folder: str, name: str = "sda") -> Iterator[WorkDisk]:
         yield WorkDisk(Path(where, name))
 
 
+def sectors(text: str, what: str) -> int:
+    """Return a number of sectors that a file says, if a disk can have as many.
+
+    :param what: The file, for error messages.
+    """
+    if len(text) > len(str(_LARGEST_DISK)) or int(text) * SECTOR > _LARGEST_DISK:
+        raise ImagingError(f"{what} speaks of {text:.30} sectors, which no disk has: it is damaged")
+    return int(text)
+
+
 def _size(script: str, what: str) -> int:
     sector = re.search(r"^sector-size:\s*(\d+)", script, re.MULTILINE)
-    if sector and int(sector[1]) != SECTOR:
+    if sector and sector[1] != str(SECTOR):
         raise ImagingError(
-            f"{what} is of a disk with sectors of {sector[1]} bytes, which a disk file does not have: restore the folder to such"
-            " a disk with the program that made it, and capture that"
+            f"{what} is of a disk with sectors of {sector[1]:.20} bytes, which a disk file does not have: restore the folder to"
+            " such a disk with the program that made it, and capture that"
         )
-    ends = [int(start) + int(size) for start, size in _ENTRY.findall(script)]
+    ends = [sectors(start, what) + sectors(size, what) for start, size in _ENTRY.findall(script)]
     if not ends:
         raise ImagingError(f"{what} names no partition: it is empty, truncated, or not what sfdisk prints")
     last = re.search(r"^last-lba:\s*(\d+)", script, re.MULTILINE)
     entries = re.search(r"^table-length:\s*(\d+)", script, re.MULTILINE)
     # Behind the last usable sector there are the entries of the backup table, 128 bytes each, and its header.
-    behind = -(-int(entries[1]) // 4) if entries else 32
-    end = max([*ends, int(last[1]) + 1]) + behind + 1 if last else max(ends)
+    behind = -(-sectors(entries[1], what) // 4) if entries else 32
+    end = max([*ends, sectors(last[1], what) + 1]) + behind + 1 if last else max(ends)
     return end * SECTOR

@@ -20,10 +20,11 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import partclone
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, Partition, WorkDisk
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.streams import Parts, SplitWriter, sniff, unpacked
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.own_files import open_file
 
 Count = Callable[[int], None]
 _PART = re.compile(r"d(\d+)p(\d+)\.img(?:\.(\d{3}))?")
-_SWAP = re.compile(r"^(?:\S*[a-z])?(\d+)\s+([0-9A-Fa-f-]{36})\s*$", re.MULTILINE)
+_SWAP = re.compile(r"^(?:\S*[a-z])?(\d{1,3})\s+([0-9A-Fa-f-]{36})\s*$", re.MULTILINE)
 _LARGEST_TEXT = 1 << 20
 _GPT_SIGNATURE = b"EFI PART"
 _LARGEST_HEAD = 2048 * SECTOR
@@ -62,7 +63,7 @@ class Folder:
     @property
     def size(self) -> int:
         """The bytes of all files that hold partitions."""
-        return sum(path.stat().st_size for files in self._images.values() for _ending, path in files)
+        return sum(path.lstat().st_size for files in self._images.values() for _ending, path in files)
 
     def unpack(self, disk: WorkDisk, count: Count) -> None:
         """Make a disk of it, with the partitions as they were before FOG shrank them.
@@ -97,7 +98,7 @@ class Folder:
         if not (self._folder / "d1.minimum.partitions").exists():
             return
         fixed = (self._folder / "d1.fixed_size_partitions").exists() and _read(self._folder / "d1.fixed_size_partitions")
-        numbers = [int(number) for number in re.findall(r"\d+", fixed or "")]
+        numbers = [int(number) for number in re.findall(r"\b\d{1,3}\b", fixed or "")]
         for partition in disk.partitions():
             shrunk = filesystem(partition.filesystem)
             if shrunk.grows and partition.number in self._images and partition.number not in numbers:
@@ -139,7 +140,8 @@ class Folder:
 
     def _write_head(self, disk: WorkDisk, first: int) -> None:
         """Put back the boot code. For a GPT disk, C(d1.mbr) is what sgdisk saved, which begins with the first sector."""
-        head = (self._folder / "d1.mbr").read_bytes()[:_LARGEST_HEAD]
+        with open_file(self._folder, "d1.mbr") as file:
+            head = file.read(_LARGEST_HEAD)
         if len(head) < SECTOR:
             raise ImagingError(f"{self._folder / 'd1.mbr'} has {len(head)} bytes: it is truncated")
         is_gpt = head[SECTOR : SECTOR + len(_GPT_SIGNATURE)] == _GPT_SIGNATURE
@@ -203,5 +205,5 @@ def _fog_kind(partition: Partition) -> str:
 
 
 def _read(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path.parent, path.name) as file:
         return file.read(_LARGEST_TEXT).decode(errors="replace")

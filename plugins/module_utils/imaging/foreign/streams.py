@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterator, Mapping, Tuple
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.own_files import file_size, open_file
 
 try:
     import zstandard
@@ -50,14 +51,9 @@ class Parts:
         more = f" to {self.paths[-1].name}" if len(self.paths) > 1 else ""
         return f"{self.paths[0]}{more}"
 
-    @property
-    def size(self) -> int:
-        """The bytes of all files."""
-        return sum(path.stat().st_size for path in self.paths)
-
     def check(self) -> None:
         """Raise C(ImagingError) if a file is visibly not what it was: all but the last have the same size."""
-        sizes = [path.stat().st_size for path in self.paths]
+        sizes = [file_size(path) for path in self.paths]
         for path, size in zip(self.paths, sizes):
             if size == 0:
                 raise ImagingError(f"{path} is empty: copy the folder again")
@@ -73,7 +69,7 @@ class Parts:
             algorithm, wanted = self.checksums.get(path.name, ("", ""))
             digest = hashlib.new(algorithm, usedforsecurity=False) if algorithm else None
             try:
-                with path.open("rb") as file:
+                with open_file(path.parent, path.name) as file:
                     yield from _blocks(file, digest, count)
             except OSError as error:
                 raise ImagingError(f"{path} cannot be read: {error.strerror}") from error
@@ -94,7 +90,7 @@ def _blocks(file: BinaryIO, digest: Any, count: Callable[[int], None]) -> Iterat
 
 def sniff(path: Path) -> str:
     """Return how a file is compressed, C(PLAIN) if it does not look compressed."""
-    with path.open("rb") as file:
+    with open_file(path.parent, path.name) as file:
         head = file.read(8)
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), PLAIN)
 

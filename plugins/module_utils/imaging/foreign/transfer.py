@@ -48,6 +48,8 @@ def detect(source: Path, kind: str = AUTO) -> str:
         if kind != AUTO or not found:
             raise ImagingError(f"{source} is a folder, and none that Clonezilla or FOG made{_but(kind)}")
         return found
+    if not (source.is_file() or source.is_block_device()):
+        raise ImagingError(f"{source} is neither a folder, nor a file, nor a disk")
     if kind in _FOLDERS:
         raise ImagingError(f"{source} is a file, and {kind} keeps its images in folders")
     return sniff(source) if kind == AUTO else kind

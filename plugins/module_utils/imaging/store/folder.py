@@ -18,6 +18,7 @@ from typing import Mapping
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.own_files import open_file
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import FileStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import (
     INDEX,
@@ -57,16 +58,18 @@ class PathStore(FileStore):
     def chunk_size(self, identifier: bytes) -> int:
         """Return the stored size of a chunk in bytes, 0 if it is not there."""
         try:
-            return (self.root / chunk_path(identifier)).stat().st_size
+            status = (self.root / chunk_path(identifier)).lstat()
         except FileNotFoundError:
             return 0
+        return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
     def claim_chunk(self, identifier: bytes) -> int:
         """Return the stored size of a chunk in bytes, 0 if it is not there; and mark it as wanted, so that no prune takes it."""
         path = self.root / chunk_path(identifier)
         try:
-            size = path.stat().st_size
-            self.mark(path)
+            size = self.chunk_size(identifier)
+            if size:
+                self.mark(path)
         except FileNotFoundError:
             return 0
         except OSError as error:
@@ -139,7 +142,7 @@ class PathStore(FileStore):
             raise ImagingError(f"the store cannot be written: {path}: {error.strerror}") from error
 
     def read(self, path: str, most: int) -> bytes:
-        return read_file(self.root / path, most)
+        return read_file(self.root, path, most)
 
     def _missing(self, name: str, version: str, file: str) -> str:
         missing = super()._missing(name, version, file)
@@ -153,26 +156,20 @@ class PathStore(FileStore):
         return f"{missing}; there is: {known or 'nothing yet'}"
 
 
-def read_file(path: Path, most: int) -> bytes:
-    """Return a file of a store, which whoever filled the store may have made a link, a pipe, or endless.
+def read_file(root: Path, path: str, most: int) -> bytes:
+    """Return a file below I(root), which whoever filled the store may have made a link, a pipe, or endless.
 
     :raises FileNotFoundError: There is none.
     """
     try:
-        # A pipe would be waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor has no path
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ImagingError(f"{path} is no regular file, as all files of a store are")
+        with open_file(root, path) as file:
             data = file.read(most + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
-        if path.is_symlink():
-            raise ImagingError(f"{path} is a link, and all files of a store are regular ones") from error
-        raise ImagingError(f"{path}: {error.strerror}") from error
+        raise ImagingError(f"{root / path}: {error.strerror}") from error
     if len(data) > most:
-        raise ImagingError(f"{path} is larger than {most} bytes, which no such file of a store is")
+        raise ImagingError(f"{root / path} is larger than {most} bytes, which no such file of a store is")
     return data
 
 

@@ -63,7 +63,7 @@ def prune(
     leftovers = [path for path, _size in _older(staged, before)]
     waiting = [path for path in staged if path.name.startswith(_REMOVED) and path not in leftovers]
     # All is read before anything is removed, also what is about to wait.
-    needed = {chunk for folder in [*_published(store), *waiting] for chunk in _needed_by(folder)}
+    needed = {chunk for folder in [*_published(store), *waiting] for chunk in _needed_by(store, folder)}
     if not dry_run:
         for image, version in doomed:
             _remove(store, image, version)
@@ -103,12 +103,12 @@ def _published(store: PathStore) -> Iterator[Path]:
     return (store.root / "images" / image / version for image in store.images() for version in store.versions(image))
 
 
-def _needed_by(folder: Path) -> set[str]:
-    """Return the names of the chunks of one image, wherever its description is."""
-    store = _Folder(folder)
+def _needed_by(store: PathStore, folder: Path) -> set[str]:
+    """Return the names of the chunks of one image, wherever in the store its description is."""
+    files = _Folder(store, folder)
     try:
-        index = decode(read_file(folder / INDEX, largest(INDEX)), INDEX)
-        return {f"{identifier.hex()}.cacnk" for region in index.partitions for identifier in read_ids(store, index, region)}
+        index = decode(files.read(INDEX, largest(INDEX)), INDEX)
+        return {f"{identifier.hex()}.cacnk" for region in index.partitions for identifier in read_ids(files, index, region)}
     except (FileNotFoundError, ImagingError) as error:
         reason = f"it has lost its {INDEX}" if isinstance(error, FileNotFoundError) else str(error)
         raise ImagingError(
@@ -120,12 +120,13 @@ def _needed_by(folder: Path) -> set[str]:
 class _Folder(FileStore):
     """The description of one image, in whatever folder it is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, store: PathStore, folder: Path) -> None:
         super().__init__(str(folder))
-        self._folder = folder
+        self._root = store.root
+        self._folder = folder.relative_to(store.root)
 
     def read(self, path: str, most: int) -> bytes:
-        return read_file(self._folder / Path(path).name, most)
+        return read_file(self._root, str(self._folder / Path(path).name), most)
 
 
 def _remove(store: PathStore, image: str, version: str) -> None:
@@ -153,7 +154,8 @@ def _update_latest(store: PathStore, image: str) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    # What a link points to is not the store's, and nothing of it is removed.
+    return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
 def _chunks(store: PathStore) -> Iterator[Path]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
@@ -16,6 +17,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descript
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import LARGEST_CHUNK, chunk_path
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_folder, open_store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.prune import prune
 
 ID = bytes(range(32))
 SECRET = "root:$6$secret"
@@ -86,3 +88,57 @@ def test_kind_of_store_that_is_unknown_names_those_that_are_known(tmp_path: Path
         open_store(str(tmp_path / "nothing"))
     with pytest.raises(ImagingError, match="only reads"):
         open_folder("http://server/store")
+
+
+@pytest.mark.parametrize("above", ["chunks", "chunks/0001", "images", "images/lab", "images/lab/1"])
+def test_link_in_the_place_of_a_folder_is_not_followed(store: PathStore, tmp_path: Path, above: str) -> None:
+    """What is behind it may be what only root can read, and would be served to everybody as part of an image."""
+    (store.root / chunk_path(ID)).write_bytes(b"chunk")
+    (store.root / "images/lab/1").mkdir()
+    for file in ("index.json", "p1.caibx"):
+        (store.root / "images/lab/1" / file).write_bytes(b"description")
+    (store.root / above).rename(tmp_path / "elsewhere")
+    (store.root / above).symlink_to(tmp_path / "elsewhere")
+    asked: list[Callable[[], object]] = [lambda: store.chunk(ID)]
+    if above.startswith("images"):
+        asked = [partial(store.description, "lab", "1", file) for file in ("index.json", "p1.caibx")]
+    for ask in asked:
+        with pytest.raises(ImagingError, match=f"{above} is a link"):
+            ask()
+
+
+def test_store_that_is_reached_through_a_link_is_read(store: PathStore, tmp_path: Path) -> None:
+    (store.root / chunk_path(ID)).write_bytes(b"chunk")
+    (tmp_path / "link").symlink_to(store.root)
+    assert open_folder(str(tmp_path / "link")).chunk(ID) == b"chunk"
+
+
+def test_link_in_the_place_of_a_chunk_is_replaced_by_a_capture(store: PathStore, tmp_path: Path) -> None:
+    path = store.root / chunk_path(ID)
+    path.symlink_to(tmp_path / "secret")
+    before = (tmp_path / "secret").stat()
+    assert store.claim_chunk(ID) == 0
+    store.put_chunk(ID, b"chunk")
+    assert (path.is_symlink(), store.chunk(ID)) == (False, b"chunk")
+    assert ((tmp_path / "secret").read_text(), (tmp_path / "secret").stat().st_mtime_ns) == (SECRET, before.st_mtime_ns)
+
+
+def test_prune_removes_nothing_behind_a_link(store: PathStore, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in (".bashrc", "old.cacnk"):
+        (tmp_path / "elsewhere" / name).write_text("ours")
+        os.utime(tmp_path / "elsewhere" / name, (0, 0))
+    (store.root / "chunks/abcd").symlink_to(tmp_path / "elsewhere")
+    (store.root / "staging").symlink_to(tmp_path / "elsewhere")
+    (store.root / "images/lab").rmdir()
+    prune(store)
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == [".bashrc", "old.cacnk"]
+
+
+@pytest.mark.parametrize("above", ["images/lab", "images/lab/1"])
+def test_image_behind_a_link_stops_a_prune_which_cannot_know_its_chunks(store: PathStore, tmp_path: Path, above: str) -> None:
+    (store.root / "images/lab/1").mkdir()
+    (store.root / above).rename(tmp_path / "elsewhere")
+    (store.root / above).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ImagingError, match=f"nothing was removed, .*{above} is a link"):
+        prune(store)
