@@ -16,16 +16,12 @@ description:
   - Runs on the boot server, which the roles P(reimage.lab.boot_server#role) and P(reimage.lab.proxy_dhcp#role) set up.
 version_added: 0.1.0
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.boot]
 attributes:
   diff_mode:
     support: full
     details: [The machine's boot script, with its token masked.]
 options:
-  mac:
-    description: The MAC address of the machine, that of the network card that boots.
-    type: str
-    required: true
   target:
     description:
       - V(local) disarms. V(automation), or another name that C(boot.json) has, arms.
@@ -42,10 +38,6 @@ options:
       one is forgotten, so that only a boot from now on counts.
     type: bool
     default: false
-  root:
-    description: The folder of boot control on the boot server.
-    type: path
-    default: /srv/reimage/boot
   reload:
     description: The command that has dnsmasq forget a disarmed machine. An empty list runs none.
     type: list

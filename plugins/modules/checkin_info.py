@@ -13,12 +13,8 @@ description:
   - M(reimage.lab.wait_for_checkin) asks this until the machine is there; use that one to wait.
 version_added: 0.1.0
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.boot]
 options:
-  mac:
-    description: The MAC address that the machine is armed by.
-    type: str
-    required: true
   wait:
     description: Seconds to wait for a check-in, or for the next sign of the machine, before returning without one.
     type: float
@@ -31,10 +27,6 @@ options:
     description: Also ask dnsmasq's journal for the last that it said of the machine.
     type: bool
     default: false
-  root:
-    description: The folder of boot control on the boot server.
-    type: path
-    default: /srv/reimage/boot
 """
 
 EXAMPLES = r"""

@@ -19,23 +19,12 @@ author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment:
   - reimage.lab.attributes
   - reimage.lab.imaging
+  - reimage.lab.image.destination
 attributes:
   idempotent:
     support: none
     details: Every run makes a new version. A version that exists is refused, for an image is never changed.
 options:
-  store:
-    description: The image store, a folder. It is made into one if it is empty.
-    type: path
-    required: true
-  name:
-    description: Name of the image.
-    type: str
-    required: true
-  version:
-    description: Version of the image. The default is the UTC time, such as V(20261121T093000Z).
-    type: str
-    default: ""
   compression_level:
     description: How hard zstd compresses.
     type: int

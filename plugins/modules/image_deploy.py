@@ -19,20 +19,9 @@ description:
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment:
   - reimage.lab.attributes
+  - reimage.lab.image.source
   - reimage.lab.imaging
 options:
-  store:
-    description: The image store, a folder or an HTTP(S) URL.
-    type: str
-    required: true
-  name:
-    description: Name of the image.
-    type: str
-    required: true
-  version:
-    description: Version of the image.
-    type: str
-    default: latest
   digest:
     description:
       - SHA-256 of the image's index, as M(reimage.lab.image_info) returns it where the store can be trusted. Everything else

@@ -20,20 +20,8 @@ notes:
   - For FOG, move the folder to where FOG keeps its images, and make an image in its web interface with the folder's name as path,
     of type C(Single Disk - Resizable) or C(Multiple Partition Image - Single Disk), and with C(Partclone Zstd) as image manager.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.image.source]
 options:
-  store:
-    description: The image store, a folder or an C(http://) or C(https://) URL.
-    type: str
-    required: true
-  name:
-    description: Name of the image.
-    type: str
-    required: true
-  version:
-    description: Version of the image; V(latest) is the one that was published last.
-    type: str
-    default: latest
   destination:
     description:
       - The folder or disk file to make. If it exists already, nothing is done, and it is not looked at; an empty folder does not

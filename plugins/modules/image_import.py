@@ -24,22 +24,12 @@ notes:
     ntfsclone or partimage made.
   - A resizable image of FOG becomes what it was made of. Its filesystems fill their partitions again.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.image.destination]
 options:
-  store:
-    description: The image store, a folder. It is made into one if it is empty.
-    type: path
-    required: true
-  name:
-    description: Name of the image.
-    type: str
-    required: true
   version:
     description:
       - Version of the image. If the store has it already, nothing is done, for an image is never changed.
       - The default is the UTC time, such as V(20261121T093000Z), so that every run makes a new version.
-    type: str
-    default: ""
   source:
     description: The folder, or the disk file.
     type: path

@@ -14,20 +14,11 @@ description:
   - M(reimage.lab.image_deploy) requires a signature where its option O(reimage.lab.image_deploy#module:allowed_signers) is set.
   - Run it where the private key is. The key never goes to the store, nor to a machine that captures or deploys.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.image.source]
 options:
   store:
     description: The image store, a folder.
     type: path
-    required: true
-  name:
-    description: Name of the image.
-    type: str
-    required: true
-  version:
-    description: Version of the image.
-    type: str
-    default: latest
   key:
     description: File of an SSH private key without a passphrase.
     type: path

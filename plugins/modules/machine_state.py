@@ -13,15 +13,11 @@ description:
     shows it.
 version_added: 0.1.0
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.boot]
 attributes:
   diff_mode:
     support: full
 options:
-  mac:
-    description: The machine's MAC address, by which it is known to the boot server.
-    type: str
-    required: true
   state:
     description:
       - The state that the machine is in now. Without it the record is only read, and the other options are not used.
@@ -53,10 +49,6 @@ options:
       - Everybody who can open the status page can read it.
     type: str
     default: ''
-  root:
-    description: The folder of boot control on the boot server.
-    type: path
-    default: /srv/reimage/boot
 """
 
 EXAMPLES = r"""

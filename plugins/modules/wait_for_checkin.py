@@ -15,7 +15,7 @@ description:
   - All that a machine says of itself is untrusted. Every field is checked, but it is still only what the machine says.
 version_added: 0.1.0
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.boot]
 attributes:
   check_mode:
     details: [Does not wait. Returns the check-in if there is one.]
@@ -23,18 +23,10 @@ attributes:
     description: Has a plugin that runs on the controller.
     support: full
 options:
-  mac:
-    description: The MAC address that the machine is armed by.
-    type: str
-    required: true
   timeout:
     description: Seconds after which the task fails.
     type: int
     default: 600
-  root:
-    description: The folder of boot control on the boot server.
-    type: path
-    default: /srv/reimage/boot
 seealso:
   - module: reimage.lab.boot_target
   - module: reimage.lab.checkin_info
