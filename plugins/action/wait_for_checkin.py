@@ -54,11 +54,12 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(explain(machine, timeout, found))
 
     def _ask(self, options: dict[str, Any], task_vars: dict[str, Any], **more: Any) -> dict[str, Any]:
-        return self._execute_module(
+        found: dict[str, Any] = self._execute_module(
             module_name="reimage.lab.checkin_info",
             module_args={"mac": options["mac"], "root": options["root"], **more},
             task_vars=task_vars,
         )
+        return found
 
 
 def explain(machine: str, timeout: int, found: dict[str, Any]) -> str:

@@ -83,12 +83,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable):
         except ReimageError as error:
             raise AnsibleParserError(str(error)) from error
         for machine in machines:
-            self.inventory.add_host(machine.name)
+            inventory.add_host(machine.name)
             for key, value in machine.variables().items():
-                self.inventory.set_variable(machine.name, key, value)
+                inventory.set_variable(machine.name, key, value)
             for group in machine.member_of():
-                self.inventory.add_child(self.inventory.add_group(group), machine.name)
-            variables = self.inventory.get_host(machine.name).get_vars()
+                inventory.add_child(inventory.add_group(group), machine.name)
+            variables = inventory.get_host(machine.name).get_vars()
             strict = self.get_option("strict")
             self._set_composite_vars(self.get_option("compose"), variables, machine.name, strict=strict)
             self._add_host_to_composed_groups(self.get_option("groups"), variables, machine.name, strict=strict)

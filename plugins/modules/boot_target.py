@@ -91,9 +91,14 @@ from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 def work(module: AnsibleModule) -> dict[str, Any]:
     layout = Layout(Path(module.params["root"]))
     mac = parse_mac(module.params["mac"])
-    target, reload = module.params["target"], module.params["reload"]
+    target = module.params["target"]
+
+    def reload() -> None:
+        if module.params["reload"]:
+            run(module.params["reload"])
+
     if target == LOCAL:
-        change = disarm(layout, mac, lambda: run(reload) if reload else None, dry_run=module.check_mode)
+        change = disarm(layout, mac, reload, dry_run=module.check_mode)
     else:
         others = [parse_mac(other) for other in module.params["other_macs"]]
         change = arm(layout, mac, target, others, renew=module.params["renew"], dry_run=module.check_mode)

@@ -95,7 +95,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         if checkin or len(fetched) > module.params["known"] or time.monotonic() >= deadline:
             break
         time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
-    result = {"changed": False, "checkin": checkin, "target": arming.target, "armed_at": arming.armed_at}
+    result: dict[str, Any] = {"changed": False, "checkin": checkin, "target": arming.target, "armed_at": arming.armed_at}
     result.update(now=round(time.time(), 3), fetched=fetched)
     if module.params["hints"]:
         result["dhcp"] = dhcp_seen(arming)
