@@ -42,8 +42,3 @@ def test_disk_that_nobody_makes_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == "pc-05: there is no disk widnows: use blank, master or message, or say with disk_maker how to make it\n"
     assert not list(tmp_path.iterdir())
-
-
-def test_role_needs_nothing_of_the_tests() -> None:
-    role = [path for path in (ROOT / "roles/virtual_lab").rglob("*") if path.is_file()]
-    assert not [path for path in role if "tests/" in path.read_text(errors="replace")]
