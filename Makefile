@@ -21,7 +21,7 @@ var/.packages: bindep.txt scripts/install-packages
 
 var/.venv: tests/requirements.txt var/.packages
 	/usr/bin/python3 -m venv --system-site-packages $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r tests/requirements.txt
 	@touch $@
 
 $(COLLECTION):
@@ -38,6 +38,9 @@ lab: setup ## Start the virtual lab, leave it running, and say how to look at it
 
 lab-down: setup ## Stop the virtual lab and take it away
 	ansible-playbook $(LAB) reimage.lab.virtual_lab -e virtual_lab_state=absent
+
+lock: setup ## Pin what requirements.in and tests/requirements.in name, by hash
+	scripts/lock
 
 lint: setup ## Check style, types and conventions
 	scripts/lint
@@ -59,4 +62,4 @@ clean: ## Take the lab away and delete everything under var/
 	if test -d $(VENV); then $(MAKE) lab-down; fi
 	rm -rf var
 
-.PHONY: help setup demo lab lab-down lint test test-unit test-integration bench clean
+.PHONY: help setup demo lab lab-down lock lint test test-unit test-integration bench clean
