@@ -62,6 +62,20 @@ def test_pip_fetches_nothing_without_a_hash_and_builds_nothing() -> None:
     assert all("--require-hashes" in call and "--only-binary" in call for _name, call in calls)
 
 
+def test_nothing_is_fetched_in_another_way() -> None:
+    tasks = [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/*.yml")]
+    programs = [ROOT / "Makefile", *ROOT.glob("scripts/*"), *ROOT.glob(".ci/*"), *ROOT.glob("roles/*/files/*")]
+    modules = r"get_url|builtin\.(?:uri|git|unarchive|apt_key|apt_repository):|galaxy_install|allow_unauthenticated|npm:"
+    commands = r"\b(?:wget|git clone|ansible-galaxy collection install|npm|trusted=yes|AllowUnauthenticated)\b|\bcurl\b.*://"
+    for paths, pattern in ((tasks, modules), (programs, commands)):
+        assert not [path for path in paths if path.is_file() and re.search(pattern, path.read_text(errors="replace"))]
+
+
+def test_actions_of_the_workflow_are_pinned_by_commit() -> None:
+    uses = [line for path in ROOT.glob(".github/workflows/*.yml") for line in re.findall(r"uses: (\S+)", path.read_text())]
+    assert uses and all(re.fullmatch(r"\S+@[0-9a-f]{40}", action) for action in uses)
+
+
 @pytest.mark.parametrize("file", COLLECTIONS)
 def test_collections_are_those_that_the_tests_ran_with(file: str) -> None:
     wanted = {
