@@ -12,8 +12,10 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.reimage.lab.plugins.plugin_utils.this_run import this_run, who
 
 LONGEST_CALL = 15.0
+RENEWAL = 60.0
 display = Display()
 
 
@@ -29,13 +31,20 @@ class ActionModule(ActionBase):
             argument_spec={
                 "mac": {"type": "str", "required": True},
                 "timeout": {"type": "int", "default": 600},
+                "lease": {"type": "dict"},
                 "root": {"type": "path", "default": "/srv/reimage/boot"},
             }
         )
         machine = f"{task_vars.get('inventory_hostname', 'machine')} ({options['mac']})"
         timeout = 0 if self._task.check_mode else options["timeout"]
         started, shown = time.monotonic(), 0
+        renew_at = started + RENEWAL
         while True:
+            if options["lease"] and time.monotonic() >= renew_at:
+                held = self._renew(options, task_vars)
+                if held.get("failed"):
+                    return held
+                renew_at = time.monotonic() + RENEWAL
             left = timeout - (time.monotonic() - started)
             wait = max(0.0, min(LONGEST_CALL, left))
             found = self._ask(options, task_vars, wait=wait, known=shown, hints=left <= LONGEST_CALL)
@@ -60,6 +69,16 @@ class ActionModule(ActionBase):
             task_vars=task_vars,
         )
         return found
+
+    def _renew(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Take the lease of the machine again, so that waiting does not lose it."""
+        lease = {**options["lease"], "run": this_run(), "holder": who()}
+        result: dict[str, Any] = self._execute_module(
+            module_name="reimage.lab.machine_state",
+            module_args={"mac": options["mac"], "root": options["root"], "lease": lease},
+            task_vars=task_vars,
+        )
+        return result
 
 
 def explain(machine: str, timeout: int, found: dict[str, Any]) -> str:

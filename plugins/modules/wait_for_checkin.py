@@ -27,6 +27,11 @@ options:
     description: Seconds after which the task fails.
     type: int
     default: 600
+  lease:
+    description:
+      - Renew the lease of the machine once a minute while waiting, with O(reimage.lab.machine_state#module:lease.purpose) and
+        O(reimage.lab.machine_state#module:lease.seconds) in it. Without this option no lease is renewed.
+    type: dict
 seealso:
   - module: reimage.lab.boot_target
   - module: reimage.lab.checkin_info

@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugin_utils": {"module_utils"},
     "action": {"module_utils", "plugin_utils"},
     "callback": {"module_utils", "plugin_utils"},
+    "filter": {"module_utils"},
     "inventory": {"module_utils", "plugin_utils"},
 }
 

@@ -54,3 +54,10 @@ class Layout:
 
     def state(self, mac: str) -> Path:
         return self.states / f"{dashed(mac)}.json"
+
+    def lease(self, mac: str) -> Path:
+        return self.root / "leases" / f"{dashed(mac)}.json"
+
+    def progress(self, token: str) -> Path:
+        """Return where the machine that has a token says how far its work is."""
+        return self.inbox(token) / "progress.json"

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator
 
-from ansible_collections.reimage.lab.plugins.module_utils.errors import InvalidNameError, ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.errors import InvalidNameError
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 from ansible_collections.reimage.lab.plugins.module_utils.names import check_dns_name, check_host_name
 
@@ -28,7 +29,7 @@ _KNOWN = (*REQUIRED, "image", "version", "location", "address", "groups")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class ManifestError(ReimageError):
+class ManifestError(FleetError):
     """The manifest is wrong; the message begins with its file and, where there is one, the line."""
 
 

@@ -24,6 +24,8 @@ COLOURS = {
     "released": "#8cbf8a",
     "first_boot": "#5aa9a0",
     "reachable": "#4fae6a",
+    "capturing": "#e8a33d",
+    "captured": "#d9c64a",
     "done": "#2f9e4f",
     "failed": "#d0443e",
 }

@@ -12,22 +12,28 @@ from typing import Any
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import mask_tokens
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.listing import list_records
 
-STATES = (
-    "registered",
-    "armed",
-    "booted",
-    "preflight",
-    "writing",
-    "verified",
-    "identified",
-    "released",
-    "first_boot",
-    "reachable",
-    "done",
-    "failed",
-)
+# Each state, and the states that a machine comes from. Any state may become one with None: a walk begins at C(armed), or, where
+# an earlier run left the machine in automation, at C(preflight); and everything can fail.
+COMES_FROM: dict[str, tuple[str, ...] | None] = {
+    "registered": (),
+    "armed": None,
+    "booted": ("armed",),
+    "preflight": None,
+    "writing": ("preflight",),
+    "verified": ("writing",),
+    "identified": ("verified",),
+    "released": ("identified",),
+    "first_boot": ("released",),
+    "reachable": ("first_boot",),
+    "capturing": ("preflight",),
+    "captured": ("capturing",),
+    "done": ("reachable", "captured"),
+    "failed": None,
+}
+STATES = tuple(COMES_FROM)
 HISTORY_LIMIT = 100
 NOTE_LIMIT = 2000
 
@@ -43,10 +49,18 @@ def advance(
 ) -> dict[str, Any]:
     """Return the record after a machine came into a state, which is the same record if nothing is new.
 
-    C(armed) begins a new run, so its history starts there. The history of one run is bounded too. Everybody can read a note,
-    and an error may name the folder of a token.
+    C(armed) begins a new run, so its history starts there. The history of one run is bounded too. A machine without a history may
+    come into any state: its record begins there. Everybody can read a note, and an error may name the folder of a token.
+
+    :raises FleetError: The machine cannot have come into this state from the one that it was in.
     """
     note = mask_tokens(note)[:NOTE_LIMIT]
+    before, allowed = record["state"], COMES_FROM[state]
+    if record["history"] and state != before and allowed is not None and before not in allowed:
+        raise FleetError(
+            f"{record['name'] or record['mac']} is {before}, so it cannot become {state}: {state} comes after"
+            f" {' or '.join(allowed) or 'nothing'}. Run the playbook again, which begins where the machine is"
+        )
     changed = dict(record)
     if name is not None:
         changed["name"] = name

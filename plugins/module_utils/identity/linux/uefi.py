@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions, read_table
 
 FIRMWARE = Path("/sys/firmware/efi")
-# Of our entries. Role reimage has another, C(reimage.lab), which starts a disk once and is in no boot order.
+# Of our entries; and of the one that starts a disk once and is in no boot order.
 LABEL = "reimage "
+ONCE = "reimage.lab"
 _ESP = ("C12A7328-F81F-11D2-BA4B-00A0C93EC93B", "EF")
 _ARCHITECTURES = ("x64", "aa64", "ia32")
 # Folders whose loaders are no Linux's own.
@@ -90,6 +92,28 @@ def ensure_start(disk: str, *, boot_entry: bool = True, dry_run: bool = False) -
             # There is firmware that is full, or takes none; most of it finds the fallback path.
             started.warnings.append(f"the firmware could not be given an entry for {disk}: {error}")
     return started
+
+
+def start_once(disk: str, *, dry_run: bool = False) -> bool:
+    """Have this machine's firmware start a disk's fallback loader at its next start, and then go on as before.
+
+    :returns: Whether there is UEFI, and an EFI system partition that it can start.
+    :raises IdentityError: The firmware takes no entry.
+    """
+    esp = next((partition for partition in read_table(disk) if partition.type.upper() in _ESP and partition.uuid), None)
+    if esp is None or not _has_entries():
+        return False
+    if not dry_run:
+        for number in _numbers(_read_firmware(), ONCE):
+            run(["efibootmgr", "--bootnum", number, "--delete-bootnum"])
+        loader = f"\\EFI\\BOOT\\BOOT{firmware_architecture().upper()}.EFI"
+        target = ["--disk", disk, "--part", str(esp.number), "--label", ONCE, "--loader", loader]
+        run(["efibootmgr", "--create-only", *target])
+        made = _numbers(_read_firmware(), ONCE)
+        if not made:
+            raise IdentityError(f"the firmware took no entry for {disk}")
+        run(["efibootmgr", "--bootnext", made[0]])
+    return True
 
 
 def ensure_fallback(folder: Path, *, dry_run: bool = False) -> list[str]:
@@ -175,7 +199,7 @@ def _ensure_entry(disk: str, esp: Partition, loader: str, own: Sequence[str], st
     started.entries_added.append(label)
     if not dry_run:
         target = ["--disk", disk, "--part", str(esp.number), "--label", label, "--loader", "\\" + loader.replace("/", "\\")]
-        if not _numbers(firmware, label, esp):
+        if not _numbers(firmware, label, esp.uuid):
             run(["efibootmgr", "--create-only", *target])
         _put_in_order(label, esp)
 
@@ -186,14 +210,15 @@ def _put_in_order(label: str, esp: Partition) -> None:
     efibootmgr's own C(--create) puts it first, and a machine that starts its disk first does not start over the network any more.
     """
     firmware = _read_firmware()
-    number = _numbers(firmware, label, esp)[-1]
+    number = _numbers(firmware, label, esp.uuid)[-1]
     order = [one for one in firmware.order if one != number]
     order.insert(order.index(firmware.current) + 1 if firmware.current in order else 0, number)
     run(["efibootmgr", "--bootorder", ",".join(order)])
 
 
-def _numbers(firmware: _Firmware, label: str, esp: Partition) -> list[str]:
-    return [entry.number for entry in firmware.entries if entry.label == label and entry.uuid == esp.uuid.lower()]
+def _numbers(firmware: _Firmware, label: str, uuid: str = "") -> list[str]:
+    """Return the numbers of the entries with a label, on one partition or on any."""
+    return [entry.number for entry in firmware.entries if entry.label == label and uuid.lower() in ("", entry.uuid)]
 
 
 def _read_firmware() -> _Firmware:

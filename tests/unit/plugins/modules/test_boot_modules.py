@@ -97,3 +97,30 @@ def test_wait_ends_with_the_next_sign_or_the_time(layout: Layout, capsys: pytest
     sign = call(checkin_info, capsys, **common, wait=60)
     assert [step["address"] for step in sign["fetched"]] == ["10.0.0.7"]
     assert armed["token"] not in json.dumps(sign)
+
+
+def test_one_call_takes_the_lease_and_records_the_state_or_does_neither(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = {"mac": MAC, "root": str(layout.root), "name": "pc-01"}
+    mine, other = ({"run": run, "holder": run, "purpose": "reimage a/1"} for run in ("run-1", "run-2"))
+    taken = call(machine_state, capsys, **common, state="armed", lease=mine)
+    assert (taken["changed"], taken["machine"]["state"], taken["lease"]["run"]) == (True, "armed", "run-1")
+    for refused in ({"state": "failed", "lease": other}, {"state": "failed"}, {"lease": other}):
+        result = call(machine_state, capsys, **common, **refused)
+        assert (result["failed"], result["held"]["run"]) == (True, "run-1")
+    assert call(machine_state, capsys, **common)["lease"]["run"] == "run-1"
+    wrong = call(machine_state, capsys, **common, state="verified", lease=mine)
+    assert "pc-01 is armed, so it cannot become verified" in wrong["msg"]
+    renewed = call(machine_state, capsys, **common, lease=mine)
+    assert (renewed["changed"], renewed["machine"]["state"]) == (False, "armed")
+    given = call(machine_state, capsys, **common, state="failed", lease={**mine, "release": True})
+    assert (given["machine"]["state"], given["lease"]) == ("failed", None)
+    assert call(machine_state, capsys, **common, state="armed", lease=other)["lease"]["run"] == "run-2"
+
+
+def test_check_mode_takes_no_lease(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"mac": MAC, "root": str(layout.root)}
+    assert call(machine_state, capsys, **common, state="armed", lease={"run": "run-1"}, _ansible_check_mode=True)["changed"]
+    assert not (layout.root / "leases").exists()
+    assert call(machine_state, capsys, **common)["lease"] is None

@@ -26,7 +26,7 @@ def test_a_record_that_changed_has_another_version(layout: Layout) -> None:
     record(layout, MACS[0])
     record(layout, MACS[1])
     before = listed(layout)
-    record(layout, MACS[1], "writing")
+    record(layout, MACS[1], "booted")
     after = listed(layout)
     assert list(after) == ["52-54-00-77-01-00.json", "52-54-00-77-01-01.json"]
     assert [after[name] == before[name] for name in after] == [True, False]

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import (
     HISTORY_LIMIT,
     NOTE_LIMIT,
+    STATES,
     advance,
     load_record,
     save_record,
@@ -73,3 +76,20 @@ def test_no_token_gets_into_what_everybody_can_read(layout: Layout) -> None:
     assert advance(record, "failed", note=f"its SHA-256 is {digest}")["reason"] == f"its SHA-256 is {digest}"
     cut = "x" * (NOTE_LIMIT - 20) + f" {token}"
     assert token[:8] not in advance(record, "failed", note=cut)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("before", "state"),
+    [("armed", "verified"), ("armed", "writing"), ("preflight", "done"), ("writing", "booted"), ("done", "registered")],
+)
+def test_state_that_cannot_follow_is_refused(layout: Layout, before: str, state: str) -> None:
+    record = advance(load_record(layout, MAC), before, name="pc-01")
+    with pytest.raises(FleetError, match=f"pc-01 is {before}, so it cannot become {state}: {state} comes after "):
+        advance(record, state)
+
+
+@pytest.mark.parametrize("state", ["armed", "preflight", "failed"])
+def test_run_may_begin_or_fail_in_any_state(layout: Layout, state: str) -> None:
+    for before in STATES[1:]:
+        record = advance(load_record(layout, MAC), before)
+        assert advance(record, state)["state"] == state
