@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from dataclasses import dataclass
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
@@ -16,18 +16,48 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Ex
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 
 
-def read_partitions(device: Device) -> tuple[str, list[dict[str, Any]]]:
-    """Return the kind of a disk's table, and its partitions as sfdisk describes them, I(number) added."""
+@dataclass(frozen=True)
+class TableEntry:
+    """A partition as the table of its disk, and sfdisk, describe it; I(start) and I(size) are bytes.
+
+    I(node) is what the kernel would call it. Only a GPT has I(uuid) (PARTUUID) and I(name); they are empty otherwise.
+    """
+
+    node: str
+    number: int
+    start: int
+    size: int
+    type: str
+    uuid: str = ""
+    name: str = ""
+
+    @property
+    def end(self) -> int:
+        """The byte behind it."""
+        return self.start + self.size
+
+
+def read_partitions(device: Device) -> tuple[str, list[TableEntry]]:
+    """Return the kind of a disk's table, such as C(gpt) or C(dos), and its partitions."""
     try:
         said = run(["sfdisk", "--json", device.path]).stdout
         # Before it there may be remarks, as on a logical partition that was deleted.
         table = json.loads(said[said.index(b"{") :])["partitiontable"]
     except CommandError as error:
         raise DiskError(f"disk {device.path}: there is no partition table: {error}") from error
-    partitions = table.get("partitions", [])
-    for partition in partitions:
-        partition["number"] = int(partition["node"][len(device.path) :].lstrip("p"))
-    return table["label"], partitions
+    sector = device.sector_size
+    return table["label"], [
+        TableEntry(
+            row["node"],
+            int(row["node"][len(device.path) :].lstrip("p")),
+            row["start"] * sector,
+            row["size"] * sector,
+            row["type"],
+            row.get("uuid", ""),
+            row.get("name", ""),
+        )
+        for row in table.get("partitions", [])
+    ]
 
 
 def blkid(path: str, start: int, size: int) -> dict[str, str]:

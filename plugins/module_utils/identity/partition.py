@@ -80,6 +80,5 @@ def partitions(disk: str, filesystems: Sequence[str], *, read_only: bool) -> Ite
 def _read(device: Device) -> Iterator[tuple[Partition, int, int]]:
     """Yield each partition, where it begins, and its size, in bytes."""
     for entry in read_partitions(device)[1]:
-        start, size = entry["start"] * device.sector_size, entry["size"] * device.sector_size
-        tags = blkid(device.path, start, size)
-        yield Partition(entry["node"], entry["number"], entry["type"], entry.get("uuid", ""), tags), start, size
+        tags = blkid(device.path, entry.start, entry.size)
+        yield Partition(entry.node, entry.number, entry.type, entry.uuid, tags), entry.start, entry.size

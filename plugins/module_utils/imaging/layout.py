@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Sequence
+from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
-from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import Piece, Table, open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Index, Region
@@ -213,29 +213,28 @@ def _kept(index: Index, device: Device, table: Table, preserve: Sequence[str]) -
         )
     old = open_table(label, device.read(0, LARGEST_HEAD), [], device.sector_size)
     # Under its number and its label it is still one.
-    found = {one["number"]: one for one in (_wanted(device, partitions, str(name)) for name in preserve)}
+    labels = {one.number: blkid(device.path, one.start, one.size).get("LABEL", "") for one in partitions}
+    found = {one.number: one for one in (_wanted(device, partitions, labels, str(name)) for name in preserve)}
     by_number = {int(name) for name in map(str, preserve) if name.isdecimal()}
     result: list[_Kept] = []
     for partition in found.values():
-        start, size = partition["start"] * device.sector_size, partition["size"] * device.sector_size
-        taken = [item.number for item in result]
-        twin = [region for region in index.partitions if region.number not in taken and _same(label, region, partition, start)]
-        if _logical(label, partition["number"]):
+        start, size = partition.start, partition.size
+        free = [region for region in index.partitions if region.number not in [item.number for item in result]]
+        twin = [region for region in free if _same(label, region, partition, labels[partition.number])]
+        if _logical(label, partition.number):
             if not twin or (twin[0].start, twin[0].size) != (start, size):
-                raise ImagingError(
-                    f"{partition['node']} is a logical partition that {index.image} has elsewhere: it cannot be kept"
-                )
-            result.append(_Kept(partition["number"], twin[0].number, start, size, b""))
+                raise ImagingError(f"{partition.node} is a logical partition that {index.image} has elsewhere: it cannot be kept")
+            result.append(_Kept(partition.number, twin[0].number, start, size, b""))
             continue
         number = twin[0].number if twin else table.free_number()
-        if partition["number"] in by_number and number != partition["number"]:
+        if partition.number in by_number and number != partition.number:
             raise ImagingError(
-                f"preserve {partition['number']}: {index.image} has a partition {partition['number']} of its own, so this one"
+                f"preserve {partition.number}: {index.image} has a partition {partition.number} of its own, so this one"
                 f" becomes {number}, and the next run would keep the wrong one: say its label or name instead"
             )
-        entry = old.entry(partition["number"])
+        entry = old.entry(partition.number)
         table.put(number, entry)
-        result.append(_Kept(partition["number"], number, start, size, entry))
+        result.append(_Kept(partition.number, number, start, size, entry))
     return result
 
 
@@ -243,25 +242,21 @@ def _logical(label: str, number: int) -> bool:
     return label == "dos" and number > 4
 
 
-def _same(label: str, region: Region, partition: dict[str, Any], start: int) -> bool:
-    if _logical(label, region.number) != _logical(label, partition["number"]):
+def _same(kind: str, region: Region, partition: TableEntry, label: str) -> bool:
+    """Whether a partition of the image is what one of the disk, with the label of its filesystem, was deployed from."""
+    if _logical(kind, region.number) != _logical(kind, partition.number):
         return False
-    if region.uuid and partition.get("uuid"):
-        if region.uuid.upper() == partition["uuid"].upper():
+    if region.uuid and partition.uuid:
+        if region.uuid.upper() == partition.uuid.upper():
             return True
-        return bool(region.label) and region.label == partition.get("label")
-    return region.start == start
+        return bool(region.label) and region.label == label
+    return region.start == partition.start
 
 
-def _wanted(device: Device, partitions: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    sector = device.sector_size
-    for partition in partitions:
-        tags = blkid(device.path, partition["start"] * sector, partition["size"] * sector)
-        partition["label"] = tags.get("LABEL", "")
-    keys = ("label", "name", "type")
-    found = [one for one in partitions if name == str(one["number"]) or name in [one.get(key) for key in keys]]
+def _wanted(device: Device, partitions: list[TableEntry], labels: dict[int, str], name: str) -> TableEntry:
+    found = [one for one in partitions if name in (str(one.number), labels[one.number], one.name, one.type)]
     if len(found) != 1:
-        known = ", ".join(f"{one['number']} ({one['label'] or one.get('name') or one['type']})" for one in partitions)
+        known = ", ".join(f"{one.number} ({labels[one.number] or one.name or one.type})" for one in partitions)
         raise ImagingError(f"preserve {name!r}: {len(found)} partitions of {device.path} match; it has: {known}")
     return found[0]
 

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Sequence
+from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk import lvm
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem, refuse_unfit
 from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
-from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Region
 
@@ -41,22 +41,20 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
     label, partitions = read_partitions(device)
     if not partitions:
         raise ImagingError(f"disk {device.path}: the partition table is empty")
-    if any(partition["type"] == "ee" for partition in partitions):
+    if any(partition.type == "ee" for partition in partitions):
         raise ImagingError(
             f"disk {device.path}: its GUID partition table is damaged, or the disk was cut short: mend it with gdisk"
         )
-    sector = device.sector_size
-    first = min(partition["start"] for partition in partitions) * sector
-    links = read_links(device.read, sector) if label == "dos" else []
+    first = min(partition.start for partition in partitions)
+    links = read_links(device.read, device.sector_size) if label == "dos" else []
     found = Found(label, device.read(0, min(first, LARGEST_HEAD)), links, [])
     for partition in partitions:
-        end = (partition["start"] + partition["size"]) * sector
-        if end > device.size:
+        if partition.end > device.size:
             raise ImagingError(
-                f"disk {device.path}: partition {partition['number']} ends at byte {end}, and the disk at {device.size}: the disk"
-                " was cut short, copy it again"
+                f"disk {device.path}: partition {partition.number} ends at byte {partition.end}, and the disk at {device.size}:"
+                " the disk was cut short, copy it again"
             )
-        if label == "dos" and partition["type"] in _EXTENDED:
+        if label == "dos" and partition.type in _EXTENDED:
             continue
         found.regions.append(_region(device, partition, tuple(accept), found.warnings))
     return found
@@ -71,11 +69,11 @@ def measure_smallest(device: Device, regions: Sequence[Region]) -> None:
             region.size_min = filesystem(region.filesystem).smallest(loop)
 
 
-def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], warnings: list[str]) -> Region:
-    start, size = partition["start"] * device.sector_size, partition["size"] * device.sector_size
+def _region(device: Device, partition: TableEntry, accept: tuple[str, ...], warnings: list[str]) -> Region:
+    start, size = partition.start, partition.size
     tags = blkid(device.path, start, size)
     kind = tags.get("TYPE", "")
-    where = f"disk {device.path}: partition {partition['number']}"
+    where = f"disk {device.path}: partition {partition.number}"
     with loop_device(device.path, start, size, device.sector_size) as loop:
         unfit = refuse_unfit(loop, where, kind, accept)
         if unfit:
@@ -87,12 +85,12 @@ def _region(device: Device, partition: dict[str, Any], accept: tuple[str, ...], 
         else:
             extents = filesystem(kind).used(loop)
     return Region(
-        number=partition["number"],
+        number=partition.number,
         start=start,
         size=size,
-        type=partition["type"],
-        uuid=partition.get("uuid", ""),
-        name=partition.get("name", ""),
+        type=partition.type,
+        uuid=partition.uuid,
+        name=partition.name,
         filesystem=kind,
         label=tags.get("LABEL", ""),
         extents=extents,

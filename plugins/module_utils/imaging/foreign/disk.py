@@ -15,7 +15,7 @@ from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
-from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import blkid, read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
 SECTOR = 512
@@ -91,12 +91,12 @@ class WorkDisk:
     def partitions(self) -> list[Partition]:
         """Return what the disk holds, by number."""
         with Device(str(self.path)) as device:
-            _label, rows = read_partitions(device)
-        return [self._partition(row["number"], row["start"] * SECTOR, row["size"] * SECTOR, row["type"]) for row in rows]
+            entries = read_partitions(device)[1]
+        return [self._partition(entry) for entry in entries]
 
-    def _partition(self, number: int, start: int, size: int, kind: str) -> Partition:
-        tags = blkid(str(self.path), start, size)
-        return Partition(number, start, size, kind, tags.get("TYPE", ""), tags.get("UUID", ""), tags.get("LABEL", ""))
+    def _partition(self, entry: TableEntry) -> Partition:
+        tags = [blkid(str(self.path), entry.start, entry.size).get(tag, "") for tag in ("TYPE", "UUID", "LABEL")]
+        return Partition(entry.number, entry.start, entry.size, entry.type, *tags)
 
     @contextmanager
     def device(self, partition: Partition, *, write: bool = False) -> Iterator[str]:

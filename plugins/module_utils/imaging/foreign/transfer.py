@@ -146,7 +146,7 @@ def _refuse_cut(disk: str, source: Path) -> None:
     """A disk with a GPT that was cut off shows only the entry that protects the GPT, which would be captured whole."""
     with Device(disk) as device:
         _label, partitions = read_partitions(device)
-    if any(partition["type"].lower() == "ee" for partition in partitions):
+    if any(partition.type.lower() == "ee" for partition in partitions):
         raise ImagingError(f"{source} is truncated, or its GUID partition table is damaged: copy it again")
 
 
