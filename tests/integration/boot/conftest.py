@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -46,7 +47,10 @@ class WebServer:
 
     address = "127.0.0.1"
 
-    def __init__(self, folder: Path, namespace: str, variables: dict[str, Any], connections: int = 768) -> None:
+    def __init__(
+        self, folder: Path, namespace: str, variables: dict[str, Any], connections: int = 768, patience: str = ""
+    ) -> None:
+        """Prepare one with variables of the role, and lower limits: connections of the worker, time for a request."""
         self.folder = folder
         self.namespace = namespace
         self.layout = Layout(folder / "boot")
@@ -55,6 +59,7 @@ class WebServer:
         self._site = folder / "sites-enabled/reimage.conf"
         self._limits = folder / "reimage.nft"
         self._connections = connections
+        self._patience = patience
         self._variables = {
             "boot_server_root": str(self.layout.root),
             "boot_server_store": str(self.store),
@@ -79,6 +84,8 @@ class WebServer:
     def start(self) -> None:
         """Start nginx with Debian's own configuration, but one worker, as the service of the role does."""
         render(ROLE, self._variables, nginx_conf=self._site, reimage_nft=self._limits)
+        if self._patience:
+            self._site.write_text(re.sub(r"(client_\w+_timeout) 10s", rf"\1 {self._patience}", self._site.read_text()))
         main = self.folder / "nginx.conf"
         text = Path("/etc/nginx/nginx.conf").read_text().replace("worker_processes auto", "worker_processes 1")
         main.write_text(text.replace("worker_connections 768", f"worker_connections {self._connections}"))

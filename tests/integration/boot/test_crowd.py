@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import close_inbox, open_inbox
 
 from .conftest import WebServer
 
+TOKEN = "0123456789abcdef" * 2
 CONNECTIONS, EACH = 128, 20
-LIMITED = {"connections": CONNECTIONS, "variables": {"boot_server_client_connections": EACH}}
+LIMITED = {"connections": CONNECTIONS, "patience": "1s", "variables": {"boot_server_client_connections": EACH}}
 HELD = {
     "nothing": "",
     "half a request": "GET /",
@@ -46,6 +48,23 @@ def test_a_third_address_is_served(web_server: WebServer, sent: str) -> None:
     held, answer = crowd(web_server, sent)
     assert answer == "HTTP/1.1 200 OK"
     assert held <= 2 * EACH
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "GET /",
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        f"PUT /checkin/{TOKEN}/checkin.json HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nhalf",
+    ],
+    ids=["half a line", "half a header", "half a body"],
+)
+def test_who_sends_half_of_something_is_not_waited_for(web_server: WebServer, sent: str) -> None:
+    open_inbox(web_server.layout, TOKEN)
+    # It ends when the server closes the connection; timeout would end it with an error.
+    web_server.run("timeout", "20", "socat", "-,ignoreeof", f"TCP:{web_server.address}:80", input=sent)
+    assert not list((web_server.layout.root / "incoming").iterdir())
+    close_inbox(web_server.layout, TOKEN)
 
 
 def test_whole_requests_are_limited_where_another_firewall_flushed_ours(web_server: WebServer) -> None:
