@@ -34,7 +34,7 @@ def option(
     :param secret: Ansible must not log it. False says so of an option whose name looks like a secret's.
     """
     metadata = {"description": description, "kind": kind, "of": of, "choices": choices, "secret": secret}
-    return field(default=default, repr=not secret, metadata=metadata)
+    return field(default=default, repr=not secret, metadata=metadata)  # pylint: disable=invalid-field-call
 
 
 def argument_spec(*declared: type[Any]) -> dict[str, dict[str, Any]]:
