@@ -44,6 +44,12 @@ def test_every_machine_walked_all_states_in_order(demo: str) -> None:
         assert [entry["state"] for entry in history] == STATES
 
 
+def test_reimage_shows_at_most_60_results_a_machine(demo: str) -> None:
+    for name in PCS:
+        counted = fields(demo, name)  # the first recap that names it is that of the reimage
+        assert counted["ok"] + counted["skipped"] <= 60, counted
+
+
 def test_second_run_changed_nothing(demo: str) -> None:
     recap = (ROOT / "var/lab/second-run.log").read_text()
     for name in PCS:

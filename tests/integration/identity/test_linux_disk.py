@@ -22,10 +22,11 @@ from types import SimpleNamespace
 from typing import Any, Iterator
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError
 from ansible_collections.reimage.lab.plugins.module_utils.identity import partition
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux import uefi
-from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.uefi import ensure_start
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.uefi import ensure_start, start_once
 from ansible_collections.reimage.lab.plugins.modules import linux_identity
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,6 +57,9 @@ elif "--delete-bootnum" in options:
 elif "--bootorder" in options:
     state["order"] = options["--bootorder"].split(",")
     assert set(state["order"]) <= set(state["entries"])
+elif "--bootnext" in options:
+    assert options["--bootnext"] in state["entries"]
+    state["next"] = options["--bootnext"]
 else:
     assert sys.argv[1:] == ["--verbose"]
 if sys.argv[1:] != ["--verbose"]:
@@ -249,6 +253,28 @@ def test_partition_without_a_loader_is_a_warning(device: str) -> None:
     done = ensure_start(device)
     assert not done.entries_added
     assert ["no loader that is known" in warning for warning in done.warnings] == [True]
+
+
+def test_disk_is_started_once_and_the_order_stays_as_it_is(device: str, firmware: Path) -> None:
+    before = remembered(firmware)
+    assert start_once(device, dry_run=True)
+    assert remembered(firmware) == before
+    for _twice in range(2):
+        assert start_once(device)
+        after = remembered(firmware)
+        ours = [number for number, (label, _path) in after["entries"].items() if label == "reimage.lab"]
+        assert ours == [after["next"]]
+        assert after["entries"].pop(ours[0])[1].endswith(r"File(\EFI\BOOT\BOOTX64.EFI)")
+        assert after["order"] == before["order"]
+        assert after["entries"] == {number: entry for number, entry in before["entries"].items() if entry[0] != "reimage.lab"}
+
+
+def test_firmware_that_takes_no_entry_for_once_is_an_error(device: str, firmware: Path) -> None:
+    firmware.write_text(json.dumps({**remembered(firmware), "broken": True}))
+    with pytest.raises(CommandError, match="No space left"):
+        start_once(device)
+    (uefi.FIRMWARE / "efivars").rmdir()
+    assert not start_once(device)
 
 
 def module(check: bool = False, **options: Any) -> dict[str, Any]:
