@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Iterator
 
@@ -70,6 +71,20 @@ def test_hook_that_fails_is_recorded_as_the_failure_of_its_machine(machine: Mach
     assert states(machine) == ["armed", "booted", "preflight", "writing", "failed"]
     assert machine.record()["reason"] == "there is none"
     assert machine.logged() == []
+
+
+def test_run_that_lost_its_lease_stops_at_its_next_step_and_records_nothing(machine: Machine) -> None:
+    """As if it had slept for longer than its lease, and another run had taken the machine since."""
+    lease = machine.boot / "leases" / f"{MAC.replace(':', '-')}.json"
+    taken = {"mac": MAC, "run": "elsewhere/1/1", "holder": "you@elsewhere", "purpose": "capture it", "seconds": 600}
+    taken.update(taken_at=time.time(), expires_at=time.time() + 600)
+    path = machine.folder / "hook.yml"
+    path.write_text(json.dumps([{"ansible.builtin.copy": {"dest": str(lease), "content": json.dumps(taken)}}]))
+    status, said = machine.run(machine.command(reimage_hooks={"after": {"booted": [str(path)]}}))
+    assert status == 2, said[-4000:]
+    assert f"{MAC} is held by you@elsewhere to capture it, until " in said
+    assert states(machine) == ["armed", "booted"]
+    assert json.loads(lease.read_text()) == taken
 
 
 def test_of_two_runs_that_start_together_one_gets_the_machine(machine: Machine, tmp_path: Path) -> None:
