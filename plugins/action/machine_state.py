@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.reimage.lab.plugins.plugin_utils.machine import MachineAction
 from ansible_collections.reimage.lab.plugins.plugin_utils.this_run import has_ended, this_run, who
 
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(MachineAction):
     """The action plugin of the module."""
 
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run the module of the same name as this plugin."""
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
         lease = self._task.args.get("lease")
         if not isinstance(lease, dict):
             return self._record(task_vars)

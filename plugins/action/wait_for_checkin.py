@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.reimage.lab.plugins.plugin_utils.machine import MachineAction
 from ansible_collections.reimage.lab.plugins.plugin_utils.this_run import this_run, who
 
 LONGEST_CALL = 15.0
@@ -19,14 +19,11 @@ RENEWAL = 60.0
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(MachineAction):
     _requires_connection = True
-    _supports_check_mode = True
     TRANSFERS_FILES = False
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         _validated, options = self.validate_argument_spec(
             argument_spec={
                 "mac": {"type": "str", "required": True},

@@ -47,7 +47,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.fleet.run import Run, 
 
 STATE = "reimage.lab.machine_state"
 WORK = ("reimage.lab.image_deploy", "reimage.lab.image_capture")
-FIGURES = ("image", "bytes_used", "bytes_fetched", "bytes_written", "chunks_new", "chunks_changed", "seconds")
 
 
 class CallbackModule(CallbackBase):
@@ -72,11 +71,12 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_ok(self, result: Any) -> None:
         """Collect what a task says of a machine."""
         action, values = result._task.action, result._result
-        if action == STATE and values.get("machine", {}).get("history"):
-            record = values["machine"]
-            self._records[record["name"]] = record
+        if action == STATE:
+            record = values.get("machine")
+            if isinstance(record, dict) and record.get("history"):
+                self._records[str(record.get("name"))] = record
         elif action in WORK:
-            self._work[result._host.get_name()] = {key: values[key] for key in FIGURES if key in values}
+            self._work[result._host.get_name()] = values
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Report."""
@@ -85,9 +85,9 @@ class CallbackModule(CallbackBase):
         for name in stats.dark.keys() & self._records.keys():
             # Nobody could record that: Ansible does nothing more with a machine that does not answer.
             record = self._records[name]
-            if record["state"] == "failed":
+            if record.get("state") == "failed":
                 continue
-            reason = f"it stopped answering in state {record['state']}; run the same command again when it is back"
+            reason = f"it stopped answering in state {record.get('state')}; run the same command again when it is back"
             self._records[name] = {**record, "state": "failed", "reason": reason}
         machines = [
             machine_from(record, self._started, self._work.get(name, {})) for name, record in sorted(self._records.items())

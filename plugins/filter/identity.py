@@ -23,7 +23,8 @@ options:
 
 EXAMPLES = r"""
 - name: Ask a Linux who it is
-  ansible.builtin.raw: uname -n; cat /var/lib/reimage/identity.json
+  reimage.lab.machine_command:
+    cmd: uname -n; cat /var/lib/reimage/identity.json
   register: said
   changed_when: false
 

@@ -6,37 +6,44 @@
 
 The job writes its progress to a file on the machine, which is read with C(cat): starting Python there for every look costs
 more than the look, on the machines that are slow. Beside it stands a note of the job itself, so that a run that is started again
-goes on watching what an earlier one began.
+goes on watching what an earlier one began. All of it is what the machine says, so that it is read as a check-in is.
 """
 
 from __future__ import annotations
 
 import json
 import posixpath
+import re
 import time
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import read_progress
+from ansible_collections.reimage.lab.plugins.module_utils.untrusted import UntrustedError, read_object
+from ansible_collections.reimage.lab.plugins.plugin_utils.machine import MachineAction
+from ansible_collections.reimage.lab.plugins.plugin_utils.results import Fields, documented
 
 INTERVAL = 2.0
 SILENCE = 90.0  # seconds: a switch may start anew
 GONE = "gone"
+STATUS = "ansible.legacy.async_status"
 MIB = 1 << 20
+JOB: Fields = {
+    "ansible_job_id": {"type": "str"},
+    "results_file": {"type": "str"},
+    "started": {"type": "raw"},
+    "finished": {"type": "raw"},
+}
+_JOB_ID = re.compile(r"j\d{1,20}\.\d{1,20}")
 display = Display()
 
 
-class ProgressAction(ActionBase):
+class ProgressAction(MachineAction):
     """What the action plugins of capturing and deploying do."""
 
-    _supports_check_mode = True
-    _supports_async = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Run the module of the same name as this plugin."""
-        task_vars = task_vars or {}
-        super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if self._task.check_mode:
             return self._module(self._task.action, arguments, task_vars)
@@ -45,22 +52,24 @@ class ProgressAction(ActionBase):
         progress = str(arguments.get("progress_file", "/run/reimage/progress.json"))
         wanted = json.dumps([self._task.action, arguments], sort_keys=True, default=str)  # before Ansible adds to the arguments
         note = posixpath.join(posixpath.dirname(progress), "job.json")
-        try:
-            job = self._earlier_job(note, machine)
-            if job and job["task"] != wanted:
-                return {"failed": True, "msg": "an earlier run is still at work on it, with other options: wait for it"}
-            result = self._watch(job, progress, machine, timeout, task_vars, known=True) if job else {}
-            if not result:  # nothing is at work, or whoever began it was still there and took the result: see what there is to do
-                job = self._start(arguments, timeout, task_vars)
-                if job.get("failed") or "ansible_job_id" not in job:
-                    return job
-                self._write(note, {**job, "task": wanted})
-                result = self._watch(job, progress, machine, timeout, task_vars)
-            self._shell(f"rm -f {self._quote(note)} {self._quote(job['results_file'])}")
-            return result
-        except AnsibleConnectionFailure as error:
-            # A failure, for Ansible runs no rescue for an unreachable machine.
-            return {"failed": True, "msg": f"it stopped answering: {error.message}"}
+        job = self._earlier_job(note, machine)
+        if job and job["task"] != wanted:
+            return {"failed": True, "msg": "an earlier run is still at work on it, with other options: wait for it"}
+        result = self._watch(job, progress, machine, timeout, task_vars, known=True) if job else {}
+        if not result:  # nothing is at work, or whoever began it was still there and took the result: see what there is to do
+            job = self._start(arguments, timeout, task_vars)
+            if job.get("failed"):
+                return job
+            self._write(note, {**job, "task": wanted})
+            result = self._watch(job, progress, machine, timeout, task_vars)
+        self._shell(f"rm -f {self._quote(note)} {self._quote(job['results_file'])}")
+        return result
+
+    def returned(self, module: str, *, wrap_async: bool) -> Fields:
+        """Return what is believed of the start of the job, and what of its end."""
+        if wrap_async:
+            return {**JOB, "failed": {"type": "bool"}, "msg": {"type": "message"}}
+        return {**documented(self._task.action), **JOB} if module == STATUS else documented(module)
 
     def _start(self, arguments: dict[str, Any], timeout: int, task_vars: dict[str, Any]) -> dict[str, Any]:
         """Start the job, which ends itself after its time, even if nobody looks any more."""
@@ -71,15 +80,17 @@ class ProgressAction(ActionBase):
             )
         finally:
             self._task.async_val = 0
-        return started
+        return started if started.get("failed") or _is_job(started) else {"failed": True, "msg": "it did not start the work"}
 
     def _earlier_job(self, note: str, machine: str) -> dict[str, Any]:
         """Return the job that an earlier run started, if it is still at work."""
         try:
-            job: dict[str, Any] = json.loads(self._shell(f"cat {self._quote(note)} 2>/dev/null"))
-            mark = str(job["ansible_job_id"]).partition(".")[0]
-        except (ValueError, KeyError, TypeError):
+            job = read_object(self._shell(f"cat {self._quote(note)} 2>/dev/null"))
+        except UntrustedError:
             return {}
+        if not (_is_job(job) and isinstance(job.get("task"), str)):
+            return {}
+        mark = job["ansible_job_id"].partition(".")[0]
         # In brackets, so that the program that looks does not find itself.
         if not self._shell(f"grep -lsa '[{mark[:1]}]{mark[1:]}' /proc/[0-9]*/cmdline").strip():
             return {}
@@ -140,20 +151,26 @@ class ProgressAction(ActionBase):
     def _status(self, job: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")
         arguments = {"jid": job["ansible_job_id"], "mode": "status", "_async_dir": folder}
-        return self._module("ansible.legacy.async_status", arguments, task_vars)
+        return self._module(STATUS, arguments, task_vars)
 
     def _module(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars)
         return result
 
 
+def _is_job(job: dict[str, Any]) -> bool:
+    """Whether this is a job of Ansible's, with the names that Ansible gives."""
+    name, file = job.get("ansible_job_id"), job.get("results_file")
+    return isinstance(name, str) and bool(_JOB_ID.fullmatch(name)) and isinstance(file, str) and len(file) < 4096
+
+
 def finished(state: str) -> bool:
     """Whether the file of an asynchronous job says that it is over."""
     try:
         job = json.loads(state)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False  # it is being written
-    return bool(job.get("finished") or "started" not in job)
+    return isinstance(job, dict) and bool(job.get("finished") or "started" not in job)
 
 
 def show(machine: str, text: str, shown: tuple[str, int]) -> tuple[str, int]:
@@ -164,12 +181,11 @@ def show(machine: str, text: str, shown: tuple[str, int]) -> tuple[str, int]:
     :returns: The stage and the tenth that are shown now.
     """
     try:
-        progress = json.loads(text)
-        stage, done, total = str(progress["stage"]), int(progress["done"]), int(progress["total"])
-        rate, eta = float(progress["rate"]), float(progress["eta"])
-    except (ValueError, KeyError, TypeError):
+        now = read_progress(text)
+    except UntrustedError:
         return shown
-    step = (stage, done * 10 // total if total else 0)
-    if step != shown and total:
-        display.display(f"{machine}: {stage} {done * 100 // total:3} %  {rate / MIB:.0f} MiB/s  {eta:.0f} s left")
+    step = (now.stage, now.done * 10 // now.total if now.total else 0)
+    if step != shown and now.total:
+        part = now.done * 100 // now.total
+        display.display(f"{machine}: {now.stage} {part:3} %  {now.rate / MIB:.0f} MiB/s  {now.eta:.0f} s left")
     return step

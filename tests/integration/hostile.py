@@ -19,13 +19,16 @@ from typing import Any
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
 
+MODULE = "_ANSIBALLZ_WRAPPER"  # matches every module
+
 # What sshd runs instead of the command that it was sent. A module comes through standard input, a raw command as the command.
-# Ansible believes in its temporary folder if it is told that there is one.
+# Other commands are given no end of their input. Ansible believes in its temporary folder if it is told that there is one.
 _PROGRAM = r"""
 import json, os, re, sys
 folder = os.path.dirname(os.path.abspath(__file__))
 command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
-given = "" if sys.stdin.isatty() else sys.stdin.buffer.read().decode("utf-8", "replace")
+reads = re.search("python|cat *>|dd of=", command) and not sys.stdin.isatty()
+given = sys.stdin.buffer.read().decode("utf-8", "replace") if reads else ""
 with open(folder + "/heard", "a") as file:
     file.write(json.dumps({"command": command, "stdin": given}) + "\n")
 made = re.search(r'(ansible-tmp-[\w.-]+)="', command)

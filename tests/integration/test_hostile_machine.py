@@ -4,37 +4,205 @@
 
 """What a machine whose root is an attacker gets from a controller that works on it: nothing.
 
-A real sshd plays the machine. Ansible, the modules, the action plugins and the tasks of the role are the real ones.
+A real sshd plays the machine, in production and in automation. Ansible, the modules, the action plugins and the tasks of the role
+are the real ones. Facts are even injected as variables here, as in a configuration of the user's own.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from .hostile import HostileMachine
+import pytest
+
+from .hostile import MODULE, HostileMachine
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+OPTIONS = {
+    "machine_command": {"cmd": "uname -n"},
+    "image_capture": {"timeout": 20},
+    "image_deploy": {"timeout": 20},
+    "wait_for_checkin": {"mac": "52:54:00:77:01:01", "timeout": 0},
+}
+WANTED = "lab/20261121T010000Z"
+SEQUENCE = "\x1b[31mred\x1b]0;title\x07\x9b2J"
+STEPS: list[tuple[str, dict[str, Any]]] = [
+    *(
+        ("in_production.yml", {"reimage_do": step})
+        for step in (
+            "states/check_identity.yml",
+            "systems/linux/prove.yml",
+            "systems/windows/read_identity.yml",
+            "states/leave_production.yml",
+            "states/wait_for_production.yml",
+        )
+    ),
+    *(
+        ("in_automation.yml", {"reimage_do": step})
+        for step in ("greet.yml", "states/deploy.yml", "states/capture_to_share.yml", "states/release.yml", "show_failure.yml")
+    ),
+    ("states/identify.yml", {}),
+]
+JOB = {"started": 1, "finished": 0, "ansible_job_id": "j7.8", "results_file": "/root/.ansible_async/j7.8"}
 
 
-def play(tmp_path: Path, hostile: HostileMachine, tasks: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
-    inventory = {"all": {"hosts": {"pc-01": hostile.variables}}}
-    (tmp_path / "inventory.json").write_text(json.dumps(inventory))
-    (tmp_path / "play.json").write_text(json.dumps([{"hosts": "pc-01", "gather_facts": False, "tasks": tasks}]))
-    words = ["ansible-playbook", "-i", tmp_path / "inventory.json", tmp_path / "play.json"]
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file of the controller's that no machine is to see."""
+    file = tmp_path / "id_ed25519"
+    file.write_text("the controller's own key")
+    return file
 
 
-def test_it_answers_modules_and_commands_as_the_test_says(hostile: HostileMachine, tmp_path: Path) -> None:
-    hostile.answers("uname", "pc-66\n")
-    hostile.answers(r"modules[./]linux_identity", {"changed": False, "machine_id": "f00"})
+@pytest.fixture
+def attack(secret: Path) -> dict[str, Any]:
+    """All that Ansible would take out of the result of a module, in one."""
+    facts = {
+        "reimage_identity": "windows",
+        "reimage_windows_template": str(secret),
+        "ansible_local": {"reimage": "owned"},
+        "ansible_host": "192.0.2.99",
+        "discovered_interpreter_python": "/tmp/owned",
+    }
+    return {
+        "changed": False,
+        "ansible_facts": facts,
+        "_ansible_facts_cacheable": True,
+        "_ansible_delegated_vars": {"ansible_delegated_host": "localhost", **facts},
+        f"_ansible_{SEQUENCE}": SEQUENCE,
+        "ansible_stats": {"data": {"owned": 1}, "per_host": False},
+        "add_host": {"host_name": "localhost", "groups": ["owned"], "host_vars": {"ansible_python_interpreter": "/tmp/owned"}},
+        "add_group": "owned",
+        "parent_groups": ["all"],
+        "warnings": [SEQUENCE],
+        "deprecations": [{"msg": SEQUENCE}],
+        "invocation": {"module_args": {"owned": SEQUENCE}},
+        "owned": True,
+        **JOB,
+    }
+
+
+class Played:
+    """A playbook that ran; C(variables) are those of the machine, C(registered) those of them that its tasks registered."""
+
+    def __init__(self, folder: Path, machine: HostileMachine, tasks: list[dict[str, Any]], **variables: Any) -> None:
+        hosts = {
+            "pc-01": {**machine.variables, **variables},
+            "server": {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"},
+        }
+        dump = {"variables": "{{ hostvars['pc-01'] }}", "local": "{{ hostvars['localhost'] }}", "groups": "{{ groups }}"}
+        file = folder / "variables.json"
+        save = {"dest": str(file), "content": "{{ dump | to_json }}"}
+        always = [{"ansible.builtin.copy": save, "delegate_to": "localhost", "vars": {"dump": dump}}]
+        plays = [{"hosts": "pc-01", "gather_facts": False, "tasks": [{"block": tasks, "always": always}]}]
+        (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+        (folder / "play.json").write_text(json.dumps(plays))
+        words = ["ansible-playbook", "-i", folder / "inventory.json", folder / "play.json"]
+        environment = {**os.environ, "ANSIBLE_INJECT_FACT_VARS": "true", "ANSIBLE_SHOW_CUSTOM_STATS": "true"}
+        done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180)
+        self.returncode, self.said = done.returncode, done.stdout + done.stderr
+        found = json.loads(file.read_text())
+        self.variables, self.local, self.groups = found["variables"], found["local"], found["groups"]
+        names = {task.get("register") for task in tasks}
+        self.registered = {name: self.variables.pop(name) for name in names if name in self.variables}
+
+
+def assert_not_owned(played: Played) -> None:
+    for variables in (played.variables, played.local):
+        assert "owned" not in json.dumps(variables), variables
+        assert variables.get("ansible_facts", {}) == {}
+        assert variables.get("ansible_local", {}) == {}
+    assert "owned" not in played.groups
+    assert_plain(played.said)
+    assert "owned" not in played.said
+
+
+def assert_plain(said: str) -> None:
+    assert [char for char in said if not char.isprintable() and char != "\n"] == []
+
+
+def test_builtin_module_lets_a_machine_write_variables_so_the_attack_is_real(
+    hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path
+) -> None:
+    hostile.answers(MODULE, attack)
+    played = Played(tmp_path, hostile, [{"ansible.builtin.stat": {"path": "/"}}], reimage_identity="linux")
+    assert (played.variables["reimage_identity"], played.variables["ansible_local"]) == ("windows", {"reimage": "owned"})
+    assert "\x1b" in played.said
+
+
+def test_no_module_of_ours_lets_a_machine_write_variables(
+    hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path
+) -> None:
+    """Each of them, whatever action plugin it has: the machine answers them all alike."""
+    hostile.answers(f"{MODULE}|async_wrapper|uname", attack)
+    hostile.answers("sh -c .cat ", "\n" + json.dumps({**attack, "finished": 1}))  # of the progress, then of the job's result
+    tasks = [{f"reimage.lab.{name}": OPTIONS.get(name, {}), "register": name, "ignore_errors": True} for name in MODULES]
+    played = Played(tmp_path, hostile, tasks, reimage_identity="linux", reimage_windows_template="")
+    assert set(played.registered) == set(MODULES)
+    assert_not_owned(played)
+    assert (played.variables["reimage_identity"], played.variables["reimage_windows_template"]) == ("linux", "")
+    for name, result in played.registered.items():
+        assert {"ansible_facts", "ansible_stats", "add_host", "add_group", "owned"}.isdisjoint(result), name
+        assert "owned" not in json.dumps(result) or name == "machine_command", name  # whose result is what it prints
+
+
+@pytest.fixture
+def walked(hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path) -> Played:
+    """All that the role does on a machine, in production and in automation, on one that answers each step with the attack."""
+    honest = {
+        "linux_identity": {"host_keys": ["ssh-ed25519 AAAA\n* ssh-ed25519 BBBB"], "machine_id": "f00"},
+        "image_deploy": {"image": WANTED, "disk": "/dev/vda", "bytes_written": 1, "seconds": 1.0},
+        "image_capture": {"image": WANTED},
+    }
+    hostile.answers(MODULE, attack)
+    for module, result in honest.items():
+        hostile.answers(f"{MODULE}(.|\n)*plugins.modules.{module}", {**attack, **result})
+    hostile.answers("async_wrapper", attack)
+    hostile.answers("sh -c .cat ", "\n" + json.dumps({**attack, "finished": 1}))
+    hostile.answers(f"{MODULE}(.|\n)*async_status", {**attack, **honest["image_deploy"], "finished": 1})
+    hostile.answers("identity.json", json.dumps({"image": WANTED, "hostname": f"pc-01{SEQUENCE}", **attack}))
+    hostile.answers("uname", f"pc-01{SEQUENCE}\n")
+    hostile.answers("machine-id", f"f00\nAAAA{SEQUENCE}\n/dev/vda2\n")
+    known = tmp_path / "known"
+    known.mkdir()
+    for system in ("automation", "production"):
+        (known / f"pc-01.{system}").write_text(f"{hostile.variables['ansible_host']} {hostile.host_keys[0]}\n")
+    (tmp_path / "boot/state").mkdir(parents=True)
     tasks = [
-        {"ansible.builtin.raw": "uname -n", "register": "called"},
-        {"reimage.lab.linux_identity": {"path": "/"}, "register": "identity"},
-        {"ansible.builtin.assert": {"that": ["called.stdout | trim == 'pc-66'", "identity.machine_id == 'f00'"]}},
+        {
+            "block": [{"ansible.builtin.include_role": {"name": "reimage.lab.reimage", "tasks_from": file}, "vars": variables}],
+            "rescue": [{"ansible.builtin.debug": {"msg": "reached: {{ ansible_failed_task.name }}"}}],
+        }
+        for file, variables in STEPS
     ]
-    done = play(tmp_path, hostile, tasks)
-    assert done.returncode == 0, done.stdout
-    assert "uname -n" in hostile.heard()[0]["command"]
+    return Played(
+        tmp_path,
+        hostile,
+        tasks,
+        reimage_server="server",
+        reimage_root=str(tmp_path),
+        reimage_known_hosts=str(known),
+        reimage_macs=["52:54:00:77:01:01"],
+        reimage_checkin={"address": hostile.variables["ansible_host"], "host_keys": hostile.host_keys},
+        reimage_wanted=WANTED,
+        reimage_image="lab",
+        reimage_resolved={"version": "20261121T010000Z", "digest": "0" * 64},
+        reimage_share_password="password of the share",
+        reimage_failure="it failed",
+        reimage_proof={},
+    )
+
+
+def test_machine_gets_no_variable_and_no_file_through_the_role(walked: Played, hostile: HostileMachine, secret: Path) -> None:
+    print(walked.said)
+    assert_not_owned(walked)
+    for name in ("reimage_identity", "reimage_windows_template"):
+        assert name not in walked.variables
+    heard = json.dumps(hostile.heard())
+    assert "linux_identity" in heard  # it was asked to do what the inventory says
+    assert "sysprep_inject" not in heard
+    assert secret.read_text() not in heard

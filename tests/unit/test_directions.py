@@ -18,7 +18,7 @@ PLUGINS = ROOT / "plugins"
 COLLECTION = "ansible_collections.reimage.lab."
 # Each imports only what stands before it, and itself.
 FLOORS = (
-    ("command", "errors", "entry", "options"),
+    ("command", "errors", "entry", "options", "untrusted"),
     ("names",),
     ("mac",),
     ("disk",),

@@ -12,6 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.run import figures_in
+
 MIB = 1 << 20
 LARGEST = 12 * MIB
 COLOURS = {
@@ -139,7 +141,7 @@ def _total(machine: dict[str, Any]) -> float:
 
 
 def _figures(machine: dict[str, Any]) -> str:
-    work, total = machine["work"], _total(machine)
+    work, total = figures_in(machine["work"]), _total(machine)
     figures = [f"{total:.0f} s"] if total else ["nothing to do"]
     count, seconds = work.get("bytes_written", work.get("bytes_used")), work.get("seconds")
     if count is not None and seconds:

@@ -8,12 +8,32 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
+
+from ansible_collections.reimage.lab.plugins.module_utils.untrusted import (
+    UntrustedError,
+    printable,
+    read_number,
+    read_text,
+    read_whole,
+)
 
 KEPT_RUNS = 20
 MIB = 1 << 20
+_LONGEST_REASON = 2000
+# What machines tell of their work: figures of image_deploy and image_capture.
+_FIGURES: dict[str, Callable[[Any], Any]] = {
+    "image": read_text,
+    "bytes_used": read_whole,
+    "bytes_fetched": read_whole,
+    "bytes_written": read_whole,
+    "chunks_new": read_whole,
+    "chunks_changed": read_whole,
+    "seconds": read_number,
+}
 
 
 @dataclass
@@ -58,23 +78,34 @@ class Run:
 
 
 def machine_from(record: dict[str, Any], started: float, work: dict[str, Any]) -> Machine:
-    """Return a machine from its record on the boot server.
+    """Return a machine from its record on the boot server. What makes no sense is left out, so that the rest is reported.
 
     :param started: When the run began; what the record says of earlier runs is left out.
-    :param work: The figures of C(image_deploy) or C(image_capture), if it came to that.
+    :param work: The result of C(image_deploy) or C(image_capture), if it came to that.
     """
-    history = [entry for entry in record.get("history", []) if float(entry["at"]) >= started - 1]
-    ends = [float(entry["at"]) for entry in history[1:]]
-    steps = [
-        Step(
-            str(entry["state"]),
-            float(entry["at"]),
-            (ends[number] if number < len(ends) else float(entry["at"])) - float(entry["at"]),
-        )
-        for number, entry in enumerate(history)
-    ]
-    texts = {key: str(record.get(key) or "") for key in ("name", "state", "image", "reason")}
-    return Machine(steps=steps, work=work, **texts)
+    history = [(state, at) for state, at in _history(record.get("history")) if at >= started - 1]
+    ends = [at for _state, at in history[1:]] + [at for _state, at in history[-1:]]
+    steps = [Step(state, at, max(0.0, end - at)) for (state, at), end in zip(history, ends)]
+    texts = {key: printable(str(record.get(key) or ""), _LONGEST_REASON) for key in ("name", "state", "image", "reason")}
+    return Machine(steps=steps, work=figures_in(work), **texts)
+
+
+def figures_in(work: dict[str, Any]) -> dict[str, Any]:
+    """Return those figures of a machine's work that are what they should be."""
+    known = {}
+    for name, read in _FIGURES.items():
+        with suppress(UntrustedError, KeyError):
+            known[name] = read(work[name])
+    return known
+
+
+def _history(entries: Any) -> list[tuple[str, float]]:
+    """Return the states of a record and when each began."""
+    known = []
+    for entry in entries if isinstance(entries, list) else []:
+        with suppress(UntrustedError, KeyError, TypeError):
+            known.append((read_text(entry["state"], 100), read_number(entry["at"])))
+    return known
 
 
 def table(run: Run) -> list[str]:

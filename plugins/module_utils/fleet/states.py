@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import mask_tokens
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.listing import list_records
+from ansible_collections.reimage.lab.plugins.module_utils.untrusted import printable
 
 # Each state, and the states that a machine comes from. Any state may become one with None: a walk begins at C(armed), or, where
 # an earlier run left the machine in automation, at C(preflight); and everything can fail.
@@ -36,12 +38,16 @@ COMES_FROM: dict[str, tuple[str, ...] | None] = {
 STATES = tuple(COMES_FROM)
 HISTORY_LIMIT = 100
 NOTE_LIMIT = 2000
+NAME_LIMIT = 200
 
 
 def load_record(layout: Layout, mac: str) -> dict[str, Any]:
     """Return a machine's record; one that was never set is C(registered), with no history."""
-    empty = {"mac": mac, "name": "", "state": "registered", "image": "", "reason": "", "history": []}
-    return {**empty, **(read_json(layout.state(mac)) or {})}
+    empty: dict[str, Any] = {"mac": mac, "name": "", "state": "registered", "image": "", "reason": "", "history": []}
+    record = {**empty, **(read_json(layout.state(mac)) or {})}
+    if not all(isinstance(record[key], type(value)) for key, value in empty.items()):
+        raise BootError(f"{layout.state(mac)}: is not the record of a machine: delete this file")
+    return record
 
 
 def advance(
@@ -50,11 +56,12 @@ def advance(
     """Return the record after a machine came into a state, which is the same record if nothing is new.
 
     C(armed) begins a new run, so its history starts there. The history of one run is bounded too. A machine without a history may
-    come into any state: its record begins there. Everybody can read a note, and an error may name the folder of a token.
+    come into any state: its record begins there. Everybody can read a note, and an error may name the folder of a
+    token, or hold what a machine said.
 
     :raises FleetError: The machine cannot have come into this state from the one that it was in.
     """
-    note = mask_tokens(note)[:NOTE_LIMIT]
+    note = printable(mask_tokens(note), NOTE_LIMIT)
     before, allowed = record["state"], COMES_FROM[state]
     if record["history"] and state != before and allowed is not None and before not in allowed:
         raise FleetError(
@@ -63,9 +70,9 @@ def advance(
         )
     changed = dict(record)
     if name is not None:
-        changed["name"] = name
+        changed["name"] = printable(name, NAME_LIMIT)
     if image is not None:
-        changed["image"] = image
+        changed["image"] = printable(image, NAME_LIMIT)
     last = record["history"][-1] if record["history"] else {}
     if last.get("state") != state or last.get("note") != note:
         entry = {"state": state, "at": round(time.time(), 3), "note": note}

@@ -7,11 +7,24 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Callable
+
+from ansible_collections.reimage.lab.plugins.module_utils.untrusted import (
+    UntrustedError,
+    printable,
+    read_number,
+    read_object,
+    read_text,
+    read_whole,
+)
+
+_STAGE = re.compile(r"[a-z][a-z ]{0,31}")
+_LONGEST_TITLE = 200
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ class Meter:
                 return
             self._told = now
             rate = self._done / max(now - self._began, 0.001)
-            eta = (self._total - self._done) / rate if rate else 0.0
+            eta = max(0, self._total - self._done) / rate if rate else 0.0
             # Told while nobody else counts, so that what is told last is the end.
             self._callback(Progress(self._stage, self._title, self._done, self._total, round(rate), round(eta, 1)))
 
@@ -76,3 +89,23 @@ def file_writer(path: str) -> Callback | None:
             temporary.replace(target)
 
     return write
+
+
+def read_progress(text: str) -> Progress:
+    """Return what a progress file holds. It is untrusted: a machine wrote it.
+
+    :raises UntrustedError: It is not the progress of anything.
+    """
+    value = read_object(text)
+    stage = read_text(value.get("stage"))
+    if not _STAGE.fullmatch(stage):
+        raise UntrustedError("the stage is not a word")
+    total = read_whole(value.get("total"))
+    return Progress(
+        stage=stage,
+        title=printable(read_text(value.get("title")), _LONGEST_TITLE),
+        done=min(read_whole(value.get("done")), total),
+        total=total,
+        rate=read_number(value.get("rate")),
+        eta=read_number(value.get("eta")),
+    )

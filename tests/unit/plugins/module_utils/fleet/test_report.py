@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.page import Screens, render
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.run import Run, machine_from, save, table
 
@@ -68,3 +70,57 @@ def test_page_escapes_what_machines_say() -> None:
     assert "<script>" not in page
     assert "<i>" not in page.replace("<i style", "")
     assert '"><b>' not in page
+
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07\x9b2J"
+
+
+@pytest.mark.parametrize("name", ["bytes_written", "bytes_used", "seconds", "image"])
+@pytest.mark.parametrize("value", [HOSTILE, [], {}, None, -1, float("inf"), float("nan"), 1 << 70, True])
+def test_figure_that_makes_no_sense_costs_the_report_nothing_else(tmp_path: Path, name: str, value: Any) -> None:
+    work = {"bytes_written": 80 << 20, "seconds": 40.0, name: value}
+    run = Run("reimage_lab", 100.0, [machine_from(RECORD, 100.0, work), *a_run().machines])
+    for text in ("\n".join(table(run)), render(save(tmp_path, run), Screens(tmp_path))):
+        assert "80 MiB" in text
+        assert "\x1b" not in text
+    json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        None,
+        "text",
+        7,
+        [7],
+        [{}],
+        [{"state": [], "at": 1}],
+        [{"state": "done", "at": "now"}],
+        [{"state": "x", "at": float("inf")}],
+    ],
+)
+def test_history_that_makes_no_sense_is_left_out(tmp_path: Path, history: Any) -> None:
+    machine = machine_from({**RECORD, "history": history}, 100.0, {})
+    assert (machine.name, machine.steps) == ("pc-01", [])
+    assert render(save(tmp_path, Run("reimage_lab", 100.0, [machine])), Screens(tmp_path))
+
+
+def test_report_of_an_earlier_version_does_not_cost_the_next(tmp_path: Path) -> None:
+    save(tmp_path, a_run())
+    report = tmp_path / "report.json"
+    report.write_text(report.read_text().replace("83886080", '"much"'))
+    assert "80 MiB" in render(save(tmp_path, a_run()), Screens(tmp_path))
+
+
+def test_terminal_and_page_show_text_of_machines_as_text() -> None:
+    record = {**RECORD, "state": HOSTILE, "reason": HOSTILE, "image": HOSTILE, "history": [{"state": HOSTILE, "at": 100.0}] * 3}
+    run = Run("reimage_lab", 100.0, [machine_from(record, 100.0, {})])
+    page = render([asdict(run)], Screens(Path("/nonexistent")))
+    for line in [*table(run), *page.splitlines()]:
+        assert line.isprintable()
+        assert "\x9b" not in line
+
+
+def test_later_state_that_began_earlier_lasts_no_time() -> None:
+    history = [{"state": "armed", "at": 110.0}, {"state": "writing", "at": 105.0}]
+    assert [step.seconds for step in machine_from({**RECORD, "history": history}, 100.0, {}).steps] == [0.0, 0.0]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import (
@@ -93,3 +94,18 @@ def test_run_may_begin_or_fail_in_any_state(layout: Layout, state: str) -> None:
     for before in STATES[1:]:
         record = advance(load_record(layout, MAC), before)
         assert advance(record, state)["state"] == state
+
+
+def test_what_a_machine_said_is_text_on_the_status_page_and_in_the_record(layout: Layout) -> None:
+    hostile = "\x1b[31mred\x07\u202etxt\nok: [pc-02]"
+    record = advance(load_record(layout, MAC), "failed", name=hostile, image=hostile, note=hostile)
+    for text in (record["name"], record["image"], record["reason"], record["history"][0]["note"]):
+        assert text.isprintable()
+        assert "[31mred" in text
+
+
+@pytest.mark.parametrize("text", ['{"history": "all"}', '{"history": null}', '{"name": []}', '{"state": 7}'])
+def test_file_that_is_no_record_is_named_with_what_to_do(layout: Layout, text: str) -> None:
+    layout.state(MAC).write_text(text)
+    with pytest.raises(BootError, match=r"52-54-00-77-01-01.json: is not the record of a machine: delete this file"):
+        load_record(layout, MAC)
