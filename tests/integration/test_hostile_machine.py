@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from .hostile import MODULE, HostileMachine
 
@@ -30,23 +31,24 @@ OPTIONS = {
 }
 WANTED = "lab/20261121T010000Z"
 SEQUENCE = "\x1b[31mred\x1b]0;title\x07\x9b2J"
-STEPS: list[tuple[str, dict[str, Any]]] = [
-    *(
-        ("in_production.yml", {"reimage_do": step})
-        for step in (
-            "states/check_identity.yml",
-            "systems/linux/prove.yml",
-            "systems/windows/read_identity.yml",
-            "states/leave_production.yml",
-            "states/wait_for_production.yml",
-        )
-    ),
-    *(
-        ("in_automation.yml", {"reimage_do": step})
-        for step in ("greet.yml", "states/deploy.yml", "states/capture_to_share.yml", "states/release.yml", "show_failure.yml")
-    ),
-    ("states/identify.yml", {}),
-]
+WALKS = yaml.safe_load((ROOT / "roles/reimage/vars/walk.yml").read_text())["reimage_walks"]
+# Where the role works on a machine: all steps of its walks, and what it does besides.
+STEPS = list(
+    dict.fromkeys(
+        [
+            *(
+                (step["in"], step["do"])
+                for walk in WALKS.values()
+                for step in walk
+                if step.get("in") in ("production", "automation")
+            ),
+            ("production", "ask_production.yml"),
+            ("production", "states/try_production.yml"),
+            ("production", "systems/SYSTEM/prove.yml"),
+            ("automation", "show_failure.yml"),
+        ]
+    )
+)
 JOB = {"started": 1, "finished": 0, "ansible_job_id": "j7.8", "results_file": "/root/.ansible_async/j7.8"}
 
 
@@ -171,13 +173,17 @@ def walked(hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path) -> P
     known.mkdir()
     for system in ("automation", "production"):
         (known / f"pc-01.{system}").write_text(f"{hostile.variables['ansible_host']} {hostile.host_keys[0]}\n")
-    (tmp_path / "boot/state").mkdir(parents=True)
     tasks = [
         {
-            "block": [{"ansible.builtin.include_role": {"name": "reimage.lab.reimage", "tasks_from": file}, "vars": variables}],
+            "block": [
+                {
+                    "ansible.builtin.include_role": {"name": "reimage.lab.reimage", "tasks_from": f"in_{place}.yml"},
+                    "vars": {"reimage_do": do.replace("SYSTEM", "{{ reimage_identity }}")},
+                }
+            ],
             "rescue": [{"ansible.builtin.debug": {"msg": "reached: {{ ansible_failed_task.name }}"}}],
         }
-        for file, variables in STEPS
+        for place, do in STEPS
     ]
     return Played(
         tmp_path,
@@ -187,10 +193,9 @@ def walked(hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path) -> P
         reimage_root=str(tmp_path),
         reimage_known_hosts=str(known),
         reimage_macs=["52:54:00:77:01:01"],
-        reimage_checkin={"address": hostile.variables["ansible_host"], "host_keys": hostile.host_keys},
-        reimage_wanted=WANTED,
+        reimage_seen={"checkin": {"address": hostile.variables["ansible_host"], "host_keys": hostile.host_keys}},
+        reimage_looked_up={"images": [{"name": "lab", "version": "20261121T010000Z", "digest": "0" * 64}]},
         reimage_image="lab",
-        reimage_resolved={"version": "20261121T010000Z", "digest": "0" * 64},
         reimage_share_password="password of the share",
         reimage_failure="it failed",
         reimage_proof={},
@@ -198,7 +203,6 @@ def walked(hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path) -> P
 
 
 def test_machine_gets_no_variable_and_no_file_through_the_role(walked: Played, hostile: HostileMachine, secret: Path) -> None:
-    print(walked.said)
     assert_not_owned(walked)
     for name in ("reimage_identity", "reimage_windows_template"):
         assert name not in walked.variables

@@ -15,6 +15,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.reimage.lab.plugins.plugin_utils import progress
 
 JOB = {"ansible_job_id": "j1.2", "results_file": "/root/.ansible_async/j1.2", "started": 1, "finished": 0}
+PROGRESS = {"stage": "writing", "title": "lab/1", "done": 8 << 20, "total": 16 << 20, "rate": 1 << 20, "eta": 8.0}
 RESULT = {"changed": True, "image": "lab/1", "finished": 1, "started": 1, "ansible_job_id": "j1.2"}
 
 
@@ -67,3 +68,58 @@ def test_machine_that_answers_again_in_time_goes_on(deploy: Any) -> None:
     silent = int(progress.SILENCE / progress.INTERVAL) - 2
     result = deploy("\n" + json.dumps(JOB), *[None] * silent, "\n" + json.dumps(RESULT))
     assert result == {"changed": True, "image": "lab/1"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[1]",
+        "7",
+        "null",
+        '"writing"',
+        "[" * 100_000,
+        json.dumps({**PROGRESS, "stage": "\x1b[31mred"}),
+        json.dumps({**PROGRESS, "stage": []}),
+        json.dumps({**PROGRESS, "done": "half"}),
+        json.dumps({**PROGRESS, "done": -1}),
+        json.dumps({**PROGRESS, "done": float("inf")}),
+        json.dumps({**PROGRESS, "total": float("nan")}),
+        json.dumps({**PROGRESS, "total": True}),
+        json.dumps({**PROGRESS, "rate": float("inf")}),
+        json.dumps({**PROGRESS, "eta": "soon"}),
+        json.dumps({"stage": "writing"}),
+    ],
+)
+def test_progress_that_makes_no_sense_is_not_shown_and_stops_nothing(
+    deploy: Any, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(progress.display, "display", shown.append)
+    result = deploy(text + "\n" + json.dumps(JOB), json.dumps(PROGRESS) + "\n" + json.dumps(JOB), "\n" + json.dumps(RESULT))
+    assert result == {"changed": True, "image": "lab/1"}
+    assert shown == ["pc-01: writing  50 %  1 MiB/s  8 s left"]
+
+
+@pytest.mark.parametrize("state", ["[]", "7", "null", '"finished"', "[" * 100_000])
+def test_state_of_the_job_that_makes_no_sense_is_not_its_end(deploy: Any, state: str) -> None:
+    assert deploy("\n" + state, "\n" + json.dumps(RESULT)) == {"changed": True, "image": "lab/1"}
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        [],
+        7,
+        {**JOB, "ansible_job_id": ["j1.2"]},
+        {**JOB, "ansible_job_id": "j1.2; reboot"},
+        {**JOB, "results_file": None},
+        {key: JOB[key] for key in JOB if key != "results_file"},
+        JOB,
+    ],
+)
+def test_note_of_an_earlier_job_that_makes_no_sense_is_none(deploy: Any, note: Any) -> None:
+    wanted = json.dumps(["reimage.lab.image_deploy", {"name": "lab"}])
+    noted = json.dumps({**note, "task": wanted} if isinstance(note, dict) and note is not JOB else note)
+    assert deploy("\n" + json.dumps(RESULT), note=noted) == {"changed": True, "image": "lab/1"}
