@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - reimage.lab.attributes
   - reimage.lab.image.source
   - reimage.lab.imaging
+  - reimage.lab.store_access
 options:
   digest:
     description:
@@ -135,15 +136,17 @@ from ansible_collections.reimage.lab.plugins.module_utils.entry import run_modul
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.access import Access
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.signature import check
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
+from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec, read
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
-    sources = Sources([open_store(where) for where in (options["store"], *options["mirrors"])])
+    sources = Sources([open_store(where, read(Access, options)) for where in (options["store"], *options["mirrors"])])
     index, digest = sources.first(lambda store: read_index(store, options["name"], options["version"], options["digest"]))
     if options["allowed_signers"]:
         sources.first(lambda store: check(store, index.name, index.version, digest, options["allowed_signers"]))
@@ -178,6 +181,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **argument_spec(Access),
             "store": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
             "version": {"type": "str", "default": "latest"},

@@ -20,7 +20,7 @@ notes:
   - For FOG, move the folder to where FOG keeps its images, and make an image in its web interface with the folder's name as path,
     of type C(Single Disk - Resizable) or C(Multiple Partition Image - Single Disk), and with C(Partclone Zstd) as image manager.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.image.source]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.image.source, reimage.lab.store_access]
 options:
   destination:
     description:
@@ -87,14 +87,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import EXPORT_FORMATS, exists, export_image
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import file_writer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.access import Access
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_store
+from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec, read
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     destination = Path(options["destination"])
-    store = open_store(options["store"])
+    store = open_store(options["store"], read(Access, options))
     index, _digest = read_index(store, options["name"], options["version"])
     result: dict[str, Any] = {"image": index.image, "destination": str(destination)}
     if module.check_mode:
@@ -119,6 +121,7 @@ def size(path: Path) -> int:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **argument_spec(Access),
             "store": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
             "version": {"type": "str", "default": "latest"},

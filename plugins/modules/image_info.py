@@ -13,10 +13,12 @@ description:
   - Lists images and their versions, in the order in which the store got them. Nothing is changed.
   - A damaged version is left out with a warning, and fails the module only if it is the one that O(name) and O(version) name.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.store_access]
 options:
   store:
-    description: The image store, a folder or an HTTP(S) URL. A URL needs O(name), because only a folder lists its images.
+    description:
+      - The image store, a folder, or a URL: HTTP(S), or C(s3+https://SERVER/BUCKET/FOLDER). A URL needs O(name), because only a
+        folder lists its images.
     type: str
     required: true
   name:
@@ -98,7 +100,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe, describe_one
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.access import Access
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import is_folder, open_folder, open_store
+from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec, read
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -107,7 +111,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if is_folder(where):
         described = describe(open_folder(where), name, version, sizes=options["sizes"])
     else:
-        described = describe_one(open_store(where), name, version)
+        described = describe_one(open_store(where, read(Access, options)), name, version)
     for warning in described.warnings:
         module.warn(warning)
     return {"changed": False, "images": described.images}
@@ -116,6 +120,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **argument_spec(Access),
             "store": {"type": "str", "required": True},
             "name": {"type": "str", "default": ""},
             "version": {"type": "str", "default": ""},

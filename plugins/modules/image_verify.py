@@ -17,10 +17,10 @@ description:
     for all images; then run this again.
   - A machine that was given its own identity differs from its image in the few chunks that hold it.
 author: The reimage.lab authors (@reimage-lab)
-extends_documentation_fragment: [reimage.lab.attributes]
+extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.store_access]
 options:
   store:
-    description: The image store, a folder or an HTTP(S) URL.
+    description: "The image store, a folder, or a URL: HTTP(S), or C(s3+https://SERVER/BUCKET/FOLDER)."
     type: str
     required: true
   name:
@@ -128,10 +128,12 @@ from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, file_writer
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.access import Access
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import is_folder, open_folder, open_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import Report, verify_image, verify_store
+from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec, read
 
 MOST = 100
 
@@ -151,7 +153,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             "damaged": report.damaged,
             "hurt": report.hurt,
         }
-    sources = Sources([open_store(options["store"])])
+    sources = Sources([open_store(options["store"], read(Access, options))])
     version = options["version"] or "latest"
     index = sources.first(lambda store: read_index(store, options["name"], version, options["digest"])[0])
     disk = find_disk(options["disk"])
@@ -173,13 +175,14 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 def verify(options: dict[str, Any], callback: Callback | None) -> Report:
     where, name, digest = options["store"], options["name"], options["digest"]
     if not is_folder(where):
-        return verify_image(open_store(where), name, options["version"], digest, callback)
+        return verify_image(open_store(where, read(Access, options)), name, options["version"], digest, callback)
     return verify_store(open_folder(where), name, options["version"] or ("latest" if digest else ""), digest, callback)
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            **argument_spec(Access),
             "store": {"type": "str", "required": True},
             "name": {"type": "str", "default": ""},
             "version": {"type": "str", "default": ""},

@@ -11,6 +11,7 @@ goes on watching what an earlier one began. All of it is what the machine says, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import posixpath
 import re
@@ -50,7 +51,8 @@ class ProgressAction(MachineAction):
         timeout = int(arguments.get("timeout", 14400))
         machine = str(task_vars.get("inventory_hostname", "machine"))
         progress = str(arguments.get("progress_file", "/run/reimage/progress.json"))
-        wanted = json.dumps([self._task.action, arguments], sort_keys=True, default=str)  # before Ansible adds to the arguments
+        # Before Ansible adds to the arguments. Only a digest of them, for there are secrets among them.
+        wanted = hashlib.sha256(json.dumps([self._task.action, arguments], sort_keys=True, default=str).encode()).hexdigest()
         note = posixpath.join(posixpath.dirname(progress), "job.json")
         job = self._earlier_job(note, machine)
         if job and job["task"] != wanted:

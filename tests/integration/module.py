@@ -17,9 +17,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(module: str, check: bool = False, **options: Any) -> dict[str, Any]:
-    """Run a module and return its result, and what was shown meanwhile as C(said)."""
+def run(module: str, check: bool = False, interpreter: str = "", **options: Any) -> dict[str, Any]:
+    """Run a module and return its result, and what was shown meanwhile as C(said).
+
+    :param interpreter: By default the Python of Ansible itself.
+    """
     words = ["ansible", "localhost", "-m", f"reimage.lab.{module}", "-a", json.dumps(options), *(["--check"] if check else [])]
+    words += ["-e", f"ansible_python_interpreter={interpreter}"] if interpreter else []
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert " => " in done.stdout, done.stderr
     said, _arrow, text = done.stdout.rpartition(" => ")

@@ -17,7 +17,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interfac
 # Seconds before each further try: a web server that is restarted is back after one of them.
 PAUSES = (0.5, 2.0, 5.0)
 _TIMEOUT = 30
-_PIECE = 1 << 20
 
 
 class HttpStore(FileStore):
@@ -66,17 +65,11 @@ class HttpStore(FileStore):
         return connection
 
     def _body(self, response: http.client.HTTPResponse, path: str, most: int) -> bytes:
-        """Read a body piece by piece, for the server may say that it is small, or nothing, and never end."""
-        pieces, size = [], 0
-        while size <= most:
-            piece = response.read(_PIECE)
-            if not piece:
-                break
-            pieces.append(piece)
-            size += len(piece)
-        else:
+        try:
+            body = self._take(path, response.read, most)
+        except ImagingError:
             self._local.connection = None
-            raise ImagingError(f"{self.where}/{path} is larger than {most} bytes, which no such file of a store is")
+            raise
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
-        return b"".join(pieces)
+        return body

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import Callable, Protocol
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import MissingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError, MissingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import (
     INDEX,
     LARGEST_CHUNK,
@@ -18,6 +18,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names im
     description_path,
     largest,
 )
+
+_PIECE = 1 << 20
 
 
 class Store(Protocol):
@@ -69,6 +71,18 @@ class FileStore(ABC):
             return self.read(path, largest(file))
         except FileNotFoundError:
             raise MissingError(self._missing(name, version, file)) from None
+
+    def _take(self, path: str, read: Callable[[int], bytes], most: int) -> bytes:
+        """Return all that I(read) gives, piece by piece, for a server may say that it is little, or nothing, and never end."""
+        pieces: list[bytes] = []
+        size = 0
+        while size <= most:
+            piece = read(_PIECE)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            size += len(piece)
+        raise ImagingError(f"{self.where}/{path} is larger than {most} bytes, which no such file of a store is")
 
     def _missing(self, name: str, version: str, file: str) -> str:
         """Say what is missing where a file of a description is."""

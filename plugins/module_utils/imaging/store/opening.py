@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import Callable
 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.access import NOBODY, Access
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.http import HttpStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import Store
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.s3 import S3Store
 
-_KINDS: dict[str, Callable[[str], Store]] = {"http": HttpStore, "https": HttpStore}
+_KINDS: dict[str, Callable[[str, Access], Store]] = {
+    "http": lambda url, _access: HttpStore(url),
+    "https": lambda url, _access: HttpStore(url),
+    "s3+http": S3Store,
+    "s3+https": S3Store,
+}
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://")
 
 
@@ -24,7 +31,7 @@ def is_folder(where: str) -> bool:
     return not _URL.match(where)
 
 
-def open_store(where: str) -> Store:
+def open_store(where: str, access: Access = NOBODY) -> Store:
     """Open a store for reading: a path, or a URL of a kind that is known."""
     url = _URL.match(where)
     if not url:
@@ -32,13 +39,16 @@ def open_store(where: str) -> Store:
     if url[1] not in _KINDS:
         known = ", ".join(f"{scheme}://" for scheme in _KINDS)
         raise ImagingError(f"store {where}: {url[1]}:// is unknown; a store is a path, or begins with one of {known}")
-    return _KINDS[url[1]](where)
+    if "@" in where[url.end() :].partition("/")[0]:
+        hidden = f"{url[0]}...@{where.rpartition('@')[2]}"
+        raise ImagingError(f"store {hidden}: user and password do not belong into an address, which is in logs: see access_key")
+    return _KINDS[url[1]](where, access)
 
 
 def open_folder(where: str) -> PathStore:
     """Open a store for listing and writing, which a URL is not."""
     if not is_folder(where):
-        raise ImagingError(f"store {where}: capture to a folder or a mounted share; a web server only reads")
+        raise ImagingError(f"store {where}: capture to a folder or a mounted share; behind a URL it is only read")
     root = Path(where)
     if not root.is_dir():
         raise ImagingError(f"store {where}: there is no such folder; mount or create it, or correct the path")
