@@ -12,7 +12,7 @@ class ModuleDocFragment:
     SOURCE = r"""
 options:
   store:
-    description: "The image store, a folder, or a URL: HTTP(S), or C(s3+https://SERVER/BUCKET/FOLDER)."
+    description: The image store, a folder or a URL (HTTP(S), or C(s3+https://SERVER/BUCKET/FOLDER)).
     type: str
     required: true
   name:

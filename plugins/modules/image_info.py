@@ -17,7 +17,7 @@ extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.store_acces
 options:
   store:
     description:
-      - The image store, a folder, or a URL: HTTP(S), or C(s3+https://SERVER/BUCKET/FOLDER). A URL needs O(name), because only a
+      - The image store, a folder or a URL (HTTP(S), or C(s3+https://SERVER/BUCKET/FOLDER)). A URL needs O(name), because only a
         folder lists its images.
     type: str
     required: true

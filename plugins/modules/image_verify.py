@@ -20,7 +20,7 @@ author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.store_access]
 options:
   store:
-    description: "The image store, a folder, or a URL: HTTP(S), or C(s3+https://SERVER/BUCKET/FOLDER)."
+    description: The image store, a folder or a URL (HTTP(S), or C(s3+https://SERVER/BUCKET/FOLDER)).
     type: str
     required: true
   name:

@@ -86,7 +86,7 @@ def test_kind_of_store_that_is_unknown_names_those_that_are_known(tmp_path: Path
         open_store("ftp://server/store")
     with pytest.raises(ImagingError, match="there is no such folder"):
         open_store(str(tmp_path / "nothing"))
-    with pytest.raises(ImagingError, match="only reads"):
+    with pytest.raises(ImagingError, match="it is only read"):
         open_folder("http://server/store")
 
 
