@@ -32,7 +32,7 @@ def both(folder: Path, **inventory: Any) -> list[dict[str, Any]]:
         "become": False,
         "gather_facts": False,
         "connection": "local",
-        "pre_tasks": play["pre_tasks"][:1],
+        "pre_tasks": [task for task in play["pre_tasks"] if "ansible.builtin.import_role" in task],
         "roles": [],
     }
     first["tasks"] = [{"ansible.builtin.debug": {"msg": {name: given[name] for name in SHARED}}}]
