@@ -146,6 +146,14 @@ def test_logical_partitions_that_lead_out_of_the_extended_one_are_refused(links:
     refused(changed(lambda value: value.update(links=described), description(2)))
 
 
+def test_disk_in_more_pieces_than_an_index_may_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "MOST_EXTENTS", 1000)
+    index.refuse_too_many_extents(description(1000).partitions, "/dev/sda")
+    assert index.decode(description(1000).encode(), "x").bytes_used == 1000 * 4096
+    with pytest.raises(ReimageError, match="disk /dev/sda: what is used of it is in 1001 pieces, more than the 1000 "):
+        index.refuse_too_many_extents(description(1001).partitions, "/dev/sda")
+
+
 def frame_that_claims(size: int) -> bytes:
     """A whole zstd frame of one empty block, which states another size."""
     return b"\x28\xb5\x2f\xfd" + bytes([0b11000000, 0x50]) + struct.pack("<Q", size) + b"\x01\x00\x00"
