@@ -19,7 +19,7 @@ from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 
-PATIENCE = 10.0  # seconds: udev looks at a disk for a moment whenever somebody closes it
+PATIENCE = 30.0  # seconds: udev looks at a disk for a moment whenever somebody closes it, and slow machines take their time
 _PAUSE = 0.1
 _SEARCH = 1.0  # seconds
 _MOST_NAMED = 5
