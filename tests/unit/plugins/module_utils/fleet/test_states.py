@@ -106,6 +106,6 @@ def test_what_a_machine_said_is_text_on_the_status_page_and_in_the_record(layout
 
 @pytest.mark.parametrize("text", ['{"history": "all"}', '{"history": null}', '{"name": []}', '{"state": 7}'])
 def test_file_that_is_no_record_is_named_with_what_to_do(layout: Layout, text: str) -> None:
-    layout.state(MAC).write_text(text)
+    layout.record(MAC).write_text(text)
     with pytest.raises(BootError, match=r"52-54-00-77-01-01.json: is not the record of a machine: delete this file"):
         load_record(layout, MAC)
