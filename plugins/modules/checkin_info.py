@@ -9,7 +9,10 @@ DOCUMENTATION = r"""
 module: checkin_info
 short_description: Read a machine's check-in, and what the boot server saw of it since it was armed
 description:
-  - Returns what a machine in automation said of itself with its current token, validated field by field.
+  - Returns what a machine in automation said of itself with its current token, validated field by field, once the boot server has
+    accepted it. It accepts one check-in a token, from an address in a subnet that machines boot in, after the boot script of the
+    machine was fetched.
+  - Fails where the machine sent what cannot be used, and where a second one checked in differently with the same token.
   - M(reimage.lab.wait_for_checkin) asks this until the machine is there; use that one to wait.
 version_added: 0.1.0
 author: The reimage.lab authors (@reimage-lab)
@@ -39,7 +42,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checkin:
-  description: The check-in as docs/architecture.md describes it, and C(received_at); null if there is none yet.
+  description:
+    - The check-in as docs/architecture.md describes it; null if none was accepted yet.
+    - The boot server adds C(received_at), by its own clock; C(fetched_by), the addresses that fetched the machine's boot script;
+      and C(challenge), a C(nonce) and the C(answer) that only who has the token can give, the SHA-256 of nonce and token.
   returned: success
   type: dict
 target:
@@ -60,21 +66,33 @@ fetched:
   returned: success
   type: list
   elements: dict
+refused:
+  description: The last check-ins that were refused, each with C(at), C(sender), C(reason) and C(by_machine).
+  returned: success
+  type: list
+  elements: dict
+waiting:
+  description: How many check-ins have arrived and are not looked at yet. They are within a second, where the boot server is well.
+  returned: success
+  type: int
 dhcp:
   description: The last line that dnsmasq logged of the machine since it was armed; null if there is none.
   returned: with O(hints)
   type: str
 """
 
+import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.reimage.lab.plugins.module_utils.boot.checkins import load_checkin
+from ansible_collections.reimage.lab.plugins.module_utils.boot.checkins import CheckinError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import load_configuration
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import load_checkin, load_outcome
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import load_arming
 from ansible_collections.reimage.lab.plugins.module_utils.boot.trail import dhcp_seen, requests_seen
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
@@ -95,11 +113,19 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         if checkin or len(fetched) > module.params["known"] or time.monotonic() >= deadline:
             break
         time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
+    if checkin and checkin["address"] == _controller():
+        raise CheckinError(f"{checkin['address']}, which checked in as {mac}, is the address of the controller")
     result: dict[str, Any] = {"changed": False, "checkin": checkin, "target": arming.target, "armed_at": arming.armed_at}
-    result.update(now=round(time.time(), 3), fetched=fetched)
+    result.update(now=round(time.time(), 3), fetched=fetched, waiting=sum(1 for _path in layout.arrivals.glob("*.json")))
+    result["refused"] = [asdict(refusal) for refusal in load_outcome(layout, arming).refused]
     if module.params["hints"]:
         result["dhcp"] = dhcp_seen(arming)
     return result
+
+
+def _controller() -> str:
+    """Return where this task comes from, as this server sees it; nothing where there is no SSH, or sudo has dropped it."""
+    return os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
 
 
 def main() -> None:

@@ -10,9 +10,11 @@ module: machine_state
 short_description: Record or read how far a machine has come, and who works on it
 description:
   - Keeps one JSON record a machine on the boot server. A second run reads it to attach or resume, and the status page
-    shows it.
+    shows it, except that a machine is armed.
   - Keeps one lease a machine beside it, so that no two runs work on one machine. One call takes or renews the lease and records
     the state; where another run has the machine it does neither, and fails.
+  - Fails where two have checked in as this machine, so that a run ends before it gives more to either of them. V(armed) and
+    V(failed) can be recorded nevertheless.
 version_added: 0.1.0
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.boot]
@@ -188,6 +190,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import refuse_contested
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.lease import (
     SECONDS,
@@ -224,6 +227,8 @@ def record(module: AnsibleModule, layout: Layout, mac: str) -> dict[str, Any]:
         lease = take(layout, mac, claim, dry_run=module.check_mode)
     else:
         refuse_if_held(layout, mac)
+    if options["state"] not in (None, "armed", "failed"):
+        refuse_contested(layout, mac)
     before = after = load_record(layout, mac)
     if options["state"]:
         after = advance(before, options["state"], name=options["name"], image=options["image"], note=options["note"])

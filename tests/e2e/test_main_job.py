@@ -176,7 +176,7 @@ def test_repair_writes_what_was_damaged_and_little_else(play: Play) -> None:
 def is_writing(name: str) -> bool:
     """Whether a machine has told the server that it is writing its disk."""
     inbox = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/boot/checkin"
-    told = [path.read_text() for path in inbox.glob("*/progress.json")]
+    told = [path.read_text() for path in inbox.glob("*/*.progress.json")]
     return records()[name]["state"] == "writing" and any('"stage": "writing"' in text for text in told)
 
 

@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import re
-from pathlib import Path
 from typing import Any
 
+from ansible_collections.reimage.lab.plugins.module_utils.boot.addresses import parse_address
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
-from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json
-from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
-from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
@@ -29,26 +25,7 @@ _TEXTS = ("uuid", "serial", "vendor", "product", "build")
 
 
 class CheckinError(BootError):
-    """A machine said something of itself that cannot be true or is not well-formed."""
-
-
-def load_checkin(layout: Layout, arming: Arming) -> dict[str, Any] | None:
-    """Return the validated check-in that came with a machine's current token, or None if none came yet.
-
-    C(received_at) is added: seconds since the epoch, by the boot server's clock.
-    """
-    path = layout.inbox(arming.token) / "checkin.json"
-    try:
-        value = read_json(path, LARGEST)
-    except BootError as error:
-        hidden = str(error).replace(str(path), "checkin.json")
-        raise CheckinError(f"what {arming.mac} sent cannot be used: {hidden}") from error
-    if value is None:
-        return None
-    try:
-        return {**validate(value, arming.mac), "received_at": _modified(path)}
-    except CheckinError as error:
-        raise CheckinError(f"what {arming.mac} sent cannot be used: {error}") from error
+    """A machine said something of itself that cannot be true or is not well-formed, or two say that they are it."""
 
 
 def validate(value: dict[str, Any], mac: str) -> dict[str, Any]:
@@ -78,10 +55,6 @@ def validate(value: dict[str, Any], mac: str) -> dict[str, Any]:
     }
 
 
-def _modified(path: Path) -> float:
-    return round(path.stat().st_mtime, 3)
-
-
 def _mac(value: Any, field: str) -> str:
     try:
         return parse_mac(value if isinstance(value, str) else "")
@@ -91,13 +64,9 @@ def _mac(value: Any, field: str) -> str:
 
 def _address(value: Any) -> str:
     try:
-        # An IPv6 address may end in %, and then in anything at all.
-        address = ipaddress.ip_address(value if isinstance(value, str) and "%" not in value else "")
-    except ValueError as error:
-        raise CheckinError(f"address: {value!r:.40} is not an IP address") from error
-    if address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local:
-        raise CheckinError(f"address: {address} is not one that a machine can be reached at")
-    return str(address)
+        return str(parse_address(value))
+    except BootError as error:
+        raise CheckinError(f"address: {error}") from error
 
 
 def _host_keys(value: dict[str, Any]) -> list[str]:

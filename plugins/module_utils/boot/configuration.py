@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ansible_collections.reimage.lab.plugins.module_utils.boot.addresses import Network, parse_network
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.local import Local
@@ -22,11 +23,12 @@ _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]{1,255}(?:/[A-Za-z0-9._~/-]*)?")
 
 @dataclass(frozen=True)
 class Configuration:
-    """What boot.json holds, and the target C(local), which every boot server has."""
+    """What boot.json holds, and the target C(local), which every boot server has; C(subnets) are those that machines boot in."""
 
     url: str
     targets: dict[str, Target]
     access_log: str | None
+    subnets: tuple[Network, ...] = ()
 
     def target(self, name: str) -> Target:
         """Return a target by its name, or say which ones there are."""
@@ -51,5 +53,8 @@ def load_configuration(layout: Layout) -> Configuration:
     log = value.get("access_log")
     if log is not None and not (isinstance(log, str) and log.startswith("/")):
         raise BootError(f"{path}: `access_log` must be an absolute path")
+    subnets = value.get("subnets", [])
+    if not isinstance(subnets, list):
+        raise BootError(f"{path}: `subnets` must be a list")
     declared = {name: read_target(name, targets[name], f"{path}: target {name!r}") for name in targets}
-    return Configuration(url, {LOCAL: Local(LOCAL), **declared}, log)
+    return Configuration(url, {LOCAL: Local(LOCAL), **declared}, log, tuple(map(parse_network, subnets)))

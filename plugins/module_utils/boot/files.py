@@ -56,6 +56,14 @@ def read_json(path: Path, largest: int = LARGEST) -> dict[str, Any] | None:
     return value
 
 
+def arrived_at(path: Path) -> float:
+    """Return when a file that the web server put somewhere came there, in seconds since the epoch.
+
+    Its time of modification is what the client said: nginx takes it from the header C(Date) of a PUT.
+    """
+    return round(path.lstat().st_ctime, 3)
+
+
 def write_text(path: Path, content: str, mode: int = 0o644) -> None:
     """Replace a file in one step, through to the disk.
 

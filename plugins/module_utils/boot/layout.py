@@ -31,6 +31,11 @@ class Layout:
     def checkins(self) -> Path:
         return self.root / "checkin"
 
+    @property
+    def arrivals(self) -> Path:
+        """Return where the web server puts check-ins, until they are judged."""
+        return self.root / "arrivals"
+
     def hosts(self, mac: str) -> Path:
         return self.root / "hosts" / dashed(mac)
 
@@ -41,23 +46,36 @@ class Layout:
         """Return the scripts of a card, one for each loader."""
         return [self.script(mac, loader) for loader in Loader]
 
+    @property
+    def tokens(self) -> Path:
+        return self.root / "tokens"
+
     def token(self, mac: str) -> Path:
-        return self.root / "tokens" / f"{dashed(mac)}.json"
+        return self.tokens / f"{dashed(mac)}.json"
 
     def inbox(self, token: str) -> Path:
         """Return the one folder that a token opens."""
         return self.checkins / token
+
+    def outcome(self, mac: str) -> Path:
+        """Return what became of the check-ins of a machine."""
+        return self.root / "outcomes" / f"{dashed(mac)}.json"
+
+    def record(self, mac: str) -> Path:
+        """Return all that is recorded of a machine, for root's eyes only."""
+        return self.root / "records" / f"{dashed(mac)}.json"
 
     @property
     def states(self) -> Path:
         return self.root / "state"
 
     def state(self, mac: str) -> Path:
+        """Return what everybody may read of a machine's record."""
         return self.states / f"{dashed(mac)}.json"
 
     def lease(self, mac: str) -> Path:
         return self.root / "leases" / f"{dashed(mac)}.json"
 
-    def progress(self, token: str) -> Path:
-        """Return where the machine that has a token says how far its work is."""
-        return self.inbox(token) / "progress.json"
+    def progress(self, token: str, address: str) -> Path:
+        """Return where the machine at an address that has a token says how far its work is."""
+        return self.inbox(token) / f"{address}.progress.json"

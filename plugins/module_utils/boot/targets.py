@@ -77,7 +77,7 @@ def arm(
     )
     if changed and not dry_run:
         if old is not None and not keep:
-            close_inbox(layout, old.token)
+            _close(layout, old)
             for card in set(old.others) - set(arming.others):
                 _forget(layout, card)
         save_arming(layout, arming)
@@ -105,10 +105,15 @@ def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: boo
         for card in old.macs if old is not None else (mac,):
             _forget(layout, card)
         if old is not None:
-            close_inbox(layout, old.token)
+            _close(layout, old)
         reload()
         remove(layout.token(mac))
     return Change(changed, None, None, before, _shown_local(mac))
+
+
+def _close(layout: Layout, arming: Arming) -> None:
+    close_inbox(layout, arming.token)
+    remove(layout.outcome(arming.mac))
 
 
 def _forget(layout: Layout, card: str) -> None:
@@ -126,7 +131,8 @@ def _require_files(layout: Layout, target: Target) -> None:
 
 
 def _require_folders(layout: Layout, mac: str) -> None:
-    for folder in (layout.hosts(mac).parent, layout.script(mac).parent, layout.token(mac).parent, layout.checkins):
+    own = (layout.hosts(mac), layout.script(mac), layout.token(mac), layout.outcome(mac), layout.record(mac))
+    for folder in (*(path.parent for path in own), layout.checkins, layout.arrivals):
         if not folder.is_dir():
             raise BootError(f"{folder} is missing: set this boot server up again with reimage.lab.setup_server")
 

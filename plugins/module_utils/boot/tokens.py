@@ -71,6 +71,19 @@ def load_arming(layout: Layout, mac: str) -> Arming | None:
     return arming
 
 
+def all_armings(layout: Layout) -> list[Arming]:
+    """Return all machines that are armed, without those whose record is damaged."""
+    found = []
+    for path in layout.tokens.glob("*.json"):
+        try:
+            arming = load_arming(layout, parse_mac(path.stem))
+        except ReimageError:
+            continue  # whoever looks at that machine is told
+        if arming is not None:
+            found.append(arming)
+    return found
+
+
 def save_arming(layout: Layout, arming: Arming) -> None:
     """Write the record, for root's eyes only."""
     write_json(layout.token(arming.mac), asdict(arming), mode=0o600)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import Configuration
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
@@ -20,28 +21,43 @@ from ansible_collections.reimage.lab.plugins.module_utils.command import Command
 _TAIL = 4 << 20
 
 
+@dataclass(frozen=True)
+class Request:
+    """A successful request of the access log; C(at) is in seconds since the epoch, by this server's clock."""
+
+    at: float
+    client: str
+    uri: str
+
+
 def requests_seen(layout: Layout, configuration: Configuration, arming: Arming) -> list[dict[str, Any]]:
     """Return which of its boot files a machine fetched since it was armed, in that order, each once.
 
     Each is C({"file", "at", "address"}); the target's own count if the address that asked for them is the one that
-    asked for this machine's script. The access log is one JSON object a line, as the role C(boot_server) sets it.
+    asked for this machine's script.
     """
     target = configuration.targets.get(arming.target)
-    if target is None or configuration.access_log is None:
+    if target is None:
         return []
-    scripts = [f"/boot/{path.relative_to(layout.http)}" for card in arming.macs for path in layout.scripts(card)]
+    scripts = _scripts(layout, arming)
     others = [f"/boot/{name}" for name in target.files]
     seen: dict[str, dict[str, Any]] = {}
     address = None
-    for entry in _entries(Path(configuration.access_log), arming.armed_at):
-        uri, client = entry.get("uri"), entry.get("client")
-        if uri in scripts:
-            address = client
-        elif uri not in others or client != address:
+    for request in log_requests(configuration, arming.armed_at):
+        if request.uri in scripts:
+            address = request.client
+        elif request.uri not in others or request.client != address:
             continue
-        file = str(uri).rpartition("/")[2]
-        seen.setdefault(file, {"file": file, "at": entry["at"], "address": str(client)})
+        file = request.uri.rpartition("/")[2]
+        seen.setdefault(file, {"file": file, "at": request.at, "address": request.client})
     return list(seen.values())
+
+
+def script_fetchers(layout: Layout, arming: Arming, requests: Sequence[Request]) -> list[str]:
+    """Return the addresses that fetched a machine's boot script since it was armed, each once, in that order."""
+    scripts = _scripts(layout, arming)
+    found = [request.client for request in requests if request.at >= arming.armed_at and request.uri in scripts]
+    return list(dict.fromkeys(found))
 
 
 def dhcp_seen(arming: Arming) -> str | None:
@@ -56,20 +72,37 @@ def dhcp_seen(arming: Arming) -> str | None:
     return next((line.strip()[:200] for line in lines if any(card in line for card in arming.macs)), None)
 
 
-def _entries(log: Path, since: float) -> Iterator[dict[str, Any]]:
-    """Yield the successful requests since a moment, from the end of the log that is worth reading."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            lines = file.read(_TAIL).splitlines()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise BootError(f"{log}: cannot be read: {error.strerror}") from error
-    for line in lines:
+def log_requests(configuration: Configuration, since: float) -> Iterator[Request]:
+    """Yield the successful requests since a moment, from the end of the access log that is worth reading.
+
+    The log is one JSON object a line, as the role C(boot_server) sets it.
+
+    :param since: Seconds since the epoch.
+    """
+    for line in _tail(Path(configuration.access_log)) if configuration.access_log else []:
         try:
             entry = json.loads(line)
         except ValueError:
             continue  # the first line is cut, the last may be half written
         if isinstance(entry, dict) and entry.get("status") in (200, 206) and float(entry.get("at", 0)) >= since:
-            yield entry
+            yield Request(float(entry["at"]), str(entry.get("client")), str(entry.get("uri")))
+
+
+def _scripts(layout: Layout, arming: Arming) -> list[str]:
+    return [f"/boot/{path.relative_to(layout.http)}" for card in arming.macs for path in layout.scripts(card)]
+
+
+def _tail(log: Path) -> list[bytes]:
+    """Return the last lines of a log, with those of the file before it where the log has just been rotated."""
+    end = b""
+    for path in (log, log.with_name(f"{log.name}.1")):
+        wanted = _TAIL - len(end)
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - wanted))
+                end = file.read(wanted) + end
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise BootError(f"{path}: cannot be read: {error.strerror}") from error
+    return end.splitlines()

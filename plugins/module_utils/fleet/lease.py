@@ -21,6 +21,7 @@ from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_json, write_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import heard_at
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import load_arming
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
 
@@ -158,14 +159,6 @@ def _ends(layout: Layout, lease: Lease) -> float:
 
 
 def _heard_at(layout: Layout, mac: str) -> float | None:
-    """Return when the machine last reported progress, by this server's clock.
-
-    That is the time at which the file's inode changed. The machine can set its modification time with a C(Date) header.
-    """
+    """Return when the machine last reported progress, by this server's clock."""
     arming = load_arming(layout, mac)
-    if arming is None:
-        return None
-    try:
-        return layout.progress(arming.token).lstat().st_ctime
-    except OSError:
-        return None
+    return None if arming is None else heard_at(layout, arming)

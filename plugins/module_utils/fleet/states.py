@@ -44,9 +44,9 @@ NAME_LIMIT = 200
 def load_record(layout: Layout, mac: str) -> dict[str, Any]:
     """Return a machine's record; one that was never set is C(registered), with no history."""
     empty: dict[str, Any] = {"mac": mac, "name": "", "state": "registered", "image": "", "reason": "", "history": []}
-    record = {**empty, **(read_json(layout.state(mac)) or {})}
+    record = {**empty, **(read_json(layout.record(mac)) or {})}
     if not all(isinstance(record[key], type(value)) for key, value in empty.items()):
-        raise BootError(f"{layout.state(mac)}: is not the record of a machine: delete this file")
+        raise BootError(f"{layout.record(mac)}: is not the record of a machine: delete this file")
     return record
 
 
@@ -84,6 +84,11 @@ def advance(
 
 
 def save_record(layout: Layout, record: dict[str, Any]) -> None:
-    """Write a machine's record, and have the status page find it."""
-    write_json(layout.state(record["mac"]), record)
-    list_records(layout)
+    """Write a machine's record, and have the status page show it.
+
+    It does not show that a machine is armed: whoever knows that could check in in its place, before it does.
+    """
+    write_json(layout.record(record["mac"]), record, mode=0o600)
+    if record["state"] != "armed":
+        write_json(layout.state(record["mac"]), record)
+        list_records(layout)

@@ -20,7 +20,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Lay
 from ansible_collections.reimage.lab.plugins.modules import boot_target
 
 MAC = "52:54:00:77:01:01"
-FOLDERS = ("hosts", "http/machines", "tokens", "checkin", "state")
+FOLDERS = ("hosts", "http/machines", "tokens", "checkin", "arrivals", "outcomes", "records", "state")
 
 
 def call(capsys: pytest.CaptureFixture[str], layout: Layout, target: str) -> dict[str, Any]:

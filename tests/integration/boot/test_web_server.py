@@ -17,6 +17,8 @@ from .conftest import WEB_SERVER, WebServer
 
 TOKEN = "0123456789abcdef" * 2
 CHECKIN = f"/checkin/{TOKEN}/checkin.json"
+PROGRESS = f"/checkin/{TOKEN}/progress.json"
+PROGRESS_FILE = f"{WebServer.address}.progress.json"
 
 
 @pytest.fixture
@@ -25,6 +27,13 @@ def inbox(web_server: WebServer) -> Iterator[Path]:
     open_inbox(web_server.layout, TOKEN)
     yield web_server.layout.inbox(TOKEN)
     close_inbox(web_server.layout, TOKEN)
+    for path in web_server.layout.arrivals.iterdir():
+        path.unlink()
+
+
+def arrived(web_server: WebServer) -> list[bytes]:
+    """Return the check-ins that wait to be judged."""
+    return [path.read_bytes() for path in web_server.layout.arrivals.iterdir()]
 
 
 @pytest.fixture
@@ -80,7 +89,9 @@ def test_only_the_list_of_records_is_a_list(web_server: WebServer) -> None:
 
 def test_the_folder_of_a_token_is_for_writing_two_files(web_server: WebServer, inbox: Path) -> None:
     assert web_server.put(CHECKIN, b"{}") == 201
-    assert (inbox / "checkin.json").read_bytes() == b"{}"
+    assert arrived(web_server) == [b"{}"]
+    assert web_server.put(PROGRESS, b"[]") == 201
+    assert (inbox / PROGRESS_FILE).read_bytes() == b"[]"
     assert web_server.put(f"/checkin/{TOKEN}/other.json", b"{}") == 404
     assert web_server.ask(CHECKIN)[0] == 403
 
@@ -96,31 +107,33 @@ def test_a_folder_of_a_token_that_is_a_link_takes_nothing(web_server: WebServer,
 
 
 def test_a_file_that_is_a_link_is_replaced_and_not_followed(web_server: WebServer, inbox: Path, secret: Path) -> None:
-    (inbox / "progress.json").symlink_to(secret / "shadow")
-    web_server.put(f"/checkin/{TOKEN}/progress.json", b"{}")
+    (inbox / PROGRESS_FILE).symlink_to(secret / "shadow")
+    web_server.put(PROGRESS, b"{}")
     assert (secret / "shadow").read_text() == "root:secret"
 
 
 def test_the_web_server_can_neither_list_tokens_nor_make_links_beside_them(web_server: WebServer, inbox: Path) -> None:
-    for command in (["ls", str(inbox.parent)], ["ln", "-s", "/etc", str(inbox.parent / "link")]):
+    lists = (["ls", str(inbox.parent)], ["ls", str(web_server.layout.arrivals)])
+    for command in (*lists, ["ln", "-s", "/etc", str(inbox.parent / "link")]):
         done = subprocess.run(["runuser", "-u", WEB_SERVER, "--", *command], capture_output=True, text=True, check=False)
         assert done.returncode != 0 and "Permission denied" in done.stderr
 
 
 def test_a_full_disk_takes_nothing_leaves_nothing_and_tells_no_token(web_server: WebServer, inbox: Path) -> None:
-    assert web_server.put(CHECKIN, b"old") == 201
+    assert web_server.put(PROGRESS, b"old") == 201
     filler = web_server.layout.root / "filler"
     with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
     try:
         assert web_server.put(CHECKIN, bytes(60_000)) == 500
-        assert web_server.put(f"/checkin/{TOKEN}/progress.json", bytes(60_000)) == 500
+        assert web_server.put(PROGRESS, bytes(60_000)) == 500
     finally:
         filler.unlink()
-    assert [(path.name, path.read_bytes()) for path in inbox.iterdir()] == [("checkin.json", b"old")]
+    assert [(path.name, path.read_bytes()) for path in inbox.iterdir()] == [(PROGRESS_FILE, b"old")]
+    assert arrived(web_server) == []
     assert not list((web_server.layout.root / "incoming").iterdir())
-    assert web_server.put(CHECKIN, b"new") == 204
+    assert web_server.put(PROGRESS, b"new") == 204
     assert TOKEN not in web_server.logged()
 
 
@@ -141,6 +154,6 @@ def test_no_refusal_tells_a_token(web_server: WebServer, inbox: Path) -> None:
             web_server.ask(path, *options)
         web_server.put(path, bytes(100_000))
     inbox.chmod(0o550)  # as a folder that the web server cannot write
-    assert web_server.put(CHECKIN, b"{}") == 500
+    assert web_server.put(PROGRESS, b"{}") == 500
     logged = web_server.logged()
     assert TOKEN not in logged and '"uri": "/checkin/"' in logged

@@ -5,8 +5,8 @@
 """A machine that the role can walk: its automation and its production are each a real sshd, on addresses of network namespaces.
 
 What they run, runs on this computer, in mount and UTS namespaces of its own; C(reboot) there starts the sshd of production and
-stops that of automation. The boot server is this computer too, without nginx and dnsmasq: a check-in is written into the folder
-into which nginx would put it.
+stops that of automation. The boot server is this computer too, without nginx, dnsmasq and systemd: a check-in is written into the
+folder into which nginx would put it, and judged at once.
 """
 
 from __future__ import annotations
@@ -39,10 +39,18 @@ STUBS = {
 }
 # What the machine does when it is switched on.
 CHECK_IN = """
-import json, pathlib, sys
+import json, pathlib, sys, time
+sys.path.insert(0, sys.argv[3])
+from ansible_collections.reimage.lab.plugins.module_utils.boot.arrivals import receive
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 boot, checkin = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
 token = json.loads(next(boot.glob("tokens/*.json")).read_text())["token"]
-(boot / "checkin" / token / "checkin.json").write_text(json.dumps(checkin))
+pathlib.Path(sys.argv[4]).write_text(f"reimage.token={token} quiet")
+script = f"/boot/machines/{checkin['mac'].replace(':', '-')}.ipxe"
+fetched = {"at": time.time(), "client": checkin["address"], "uri": script, "status": 200}
+(boot / "access.log").write_text(json.dumps(fetched))
+(boot / "arrivals" / f"{token}@{checkin['address']}@{'0' * 32}.json").write_text(json.dumps(checkin))
+print(*receive(Layout(boot)))
 """
 SSHD = """
 exec /usr/sbin/sshd -D -e -f /dev/null -o ListenAddress={address} -o HostKey={folder}/host \
@@ -69,12 +77,14 @@ class Machine:
         for name in ("host", "key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", self.folder / name], check=True)
         (self.folder / "disk.raw").write_bytes(bytes(1 << 20))
-        for name in ("http/machines", "hosts", "tokens", "checkin", "state"):
+        for name in ("http/machines", "hosts", "tokens", "checkin", "arrivals", "outcomes", "records", "state"):
             (self.boot / name).mkdir(parents=True)
         for name in ("kernel", "initrd"):
             (self.boot / "http" / name).touch()
         targets = {"automation": {"kernel": "kernel", "initrd": "initrd"}}
-        (self.boot / "boot.json").write_text(json.dumps({"url": f"http://{CONTROLLER}", "targets": targets}))
+        network = {"url": f"http://{CONTROLLER}", "subnets": ["192.0.2.0/24"], "access_log": str(self.boot / "access.log")}
+        (self.boot / "boot.json").write_text(json.dumps({**network, "targets": targets}))
+        (self.folder / "cmdline").touch()
         self._write_programs()
         try:
             self._make_network()
@@ -123,6 +133,7 @@ class Machine:
 
     def _start_automation(self) -> None:
         hidden = "mount -t tmpfs tmpfs /run; mkdir /run/sshd /run/reimage; mount -t tmpfs tmpfs /var/lib"
+        hidden = f"{hidden}; mount --bind {self.folder}/cmdline /proc/cmdline"
         script = f"hostname {NAME}; {hidden}; . {self.folder}/automation.sh"
         words = ["ip", "netns", "exec", self._its, "unshare", "--uts", "sh", "-ec", script]
         with (self.folder / "automation.log").open("wb") as log:
@@ -166,7 +177,8 @@ class Machine:
         checkin: dict[str, Any] = {"protocol": 1, "mac": MAC, "macs": [MAC], "address": AUTOMATION, "firmware": "bios"}
         checkin.update(dict.fromkeys(("uuid", "serial", "vendor", "product", "build"), ""))
         checkin.update(memory_bytes=1 << 30, cpus=1, disks=[], host_keys=[(self.folder / "host.pub").read_text().strip()])
-        come = [sys.executable, str(self.folder / "bin/check-in"), str(self.boot), json.dumps(checkin)]
+        places = [str(ROOT / "var/collections"), str(self.folder / "cmdline")]
+        come = [sys.executable, str(self.folder / "bin/check-in"), str(self.boot), json.dumps(checkin), *places]
         power = [{"name": "Switch on", "ansible.builtin.command": {"argv": come}, "delegate_to": "localhost"}]
         (self.folder / "power.yml").write_text(json.dumps(power))
         ssh = {

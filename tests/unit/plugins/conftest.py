@@ -14,7 +14,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Lay
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """Return a boot server's folder as the roles leave it."""
-    for folder in ("hosts", "http/machines", "http/automation", "tokens", "checkin", "state"):
+    served = ("http/machines", "http/automation", "state")
+    for folder in (*served, "hosts", "tokens", "checkin", "arrivals", "outcomes", "records"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "http/automation/vmlinuz").touch()
     (tmp_path / "http/automation/initrd.img").touch()
@@ -26,6 +27,7 @@ def layout(tmp_path: Path) -> Layout:
             "memtest": {"kernel": "memtest"},
             "broken": {"kernel": "nothing/here"},
         },
+        "subnets": ["10.77.1.0/24", "10.77.2.0/24"],
         "access_log": str(tmp_path / "access.log"),
     }
     (tmp_path / "boot.json").write_text(json.dumps(configuration))

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.reimage.lab.plugins.action import wait_for_checkin
 
 STEP = {"file": "vmlinuz", "at": 1795226400.0, "address": "10.77.1.101"}
-NOTHING = {"checkin": None, "fetched": [], "armed_at": 100.0, "now": 130.0, "target": "automation"}
+NOTHING = {"checkin": None, "fetched": [], "refused": [], "waiting": 0, "armed_at": 100.0, "now": 130.0, "target": "automation"}
 
 
 class Clock:
@@ -53,14 +53,17 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
+CHECKIN = {"address": "10.77.1.101", "fetched_by": ["10.77.1.101"]}
+
+
 def test_check_in_is_returned_and_each_step_shown_once(wait: Any) -> None:
     answers = [
         NOTHING,
         {**NOTHING, "fetched": [STEP]},
-        {**NOTHING, "fetched": [STEP], "checkin": {"address": "10.77.1.101"}},
+        {**NOTHING, "fetched": [STEP], "checkin": CHECKIN},
     ]
     got = wait(answers)
-    assert got.result == {"changed": False, "checkin": {"address": "10.77.1.101"}, "seconds": 40.0}
+    assert got.result == {"changed": False, "checkin": CHECKIN, "seconds": 40.0}
     assert got.shown == [
         "pc-01 (52:54:00:77:01:01): fetched vmlinuz from 10.77.1.101",
         "pc-01 (52:54:00:77:01:01): checked in from 10.77.1.101 after 40 s",
@@ -93,3 +96,41 @@ def test_error_of_the_boot_server_ends_the_wait_and_names_the_machine(wait: Any)
 def test_check_mode_asks_once(wait: Any) -> None:
     got = wait([NOTHING], check_mode=True)
     assert (got.result["checkin"], len(got.asked)) == (None, 1)
+
+
+REFUSAL = {"at": 1.0, "sender": "10.77.1.66", "reason": "it says that it is at 10.77.1.101", "by_machine": False}
+
+
+def test_each_refusal_is_shown_once_while_the_wait_goes_on(wait: Any) -> None:
+    got = wait([{**NOTHING, "refused": [REFUSAL]}, {**NOTHING, "refused": [REFUSAL]}, {**NOTHING, "checkin": CHECKIN}])
+    assert got.shown[0] == (
+        "pc-01 (52:54:00:77:01:01): a check-in from 10.77.1.66 was refused: it says that it is at 10.77.1.101"
+    )
+    assert len(got.shown) == 2 and got.result["checkin"] == CHECKIN
+
+
+@pytest.mark.parametrize(
+    ("fetched_by", "said"),
+    [
+        (
+            ["10.77.1.200"],
+            "its boot loader had another address, 10.77.1.200, so that only the subnet of 10.77.1.101 could be checked",
+        ),
+        (["10.77.1.66", "10.77.1.101"], "its boot script was also fetched from 10.77.1.66"),
+    ],
+)
+def test_others_that_fetched_the_boot_script_are_shown(wait: Any, fetched_by: list[str], said: str) -> None:
+    got = wait([{**NOTHING, "checkin": {**CHECKIN, "fetched_by": fetched_by}}])
+    assert got.shown[-1].startswith(f"pc-01 (52:54:00:77:01:01): {said}")
+
+
+def test_address_of_the_controller_is_refused(wait: Any) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"127\.0\.0\.1, which checked in, is an address of the controller"):
+        wait([{**NOTHING, "checkin": {**CHECKIN, "address": "127.0.0.1"}}])
+
+
+def test_timeout_tells_what_the_boot_server_refused_or_did_not_look_at(wait: Any) -> None:
+    with pytest.raises(AnsibleActionFail, match=r"the boot server refused what came from 10\.77\.1\.66: it says that"):
+        wait([{**NOTHING, "fetched": [STEP], "refused": [REFUSAL]}])
+    with pytest.raises(AnsibleActionFail, match=r"2 check-ins wait .* systemctl status reimage-checkin\.path"):
+        wait([{**NOTHING, "fetched": [STEP], "waiting": 2}])

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from types import ModuleType
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import Outcome, Refusal, save_outcome
+from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming, load_arming
 from ansible_collections.reimage.lab.plugins.modules import boot_target, checkin_info, machine_state
 
 MAC = "52:54:00:77:01:01"
@@ -124,3 +127,53 @@ def test_check_mode_takes_no_lease(layout: Layout, capsys: pytest.CaptureFixture
     assert call(machine_state, capsys, **common, state="armed", lease={"run": "run-1"}, _ansible_check_mode=True)["changed"]
     assert not (layout.root / "leases").exists()
     assert call(machine_state, capsys, **common)["lease"] is None
+
+
+class TestCheckin:
+    """What C(checkin_info) and C(machine_state) make of what became of check-ins; the judging is tested with C(arrivals)."""
+
+    @pytest.fixture
+    def arming(self, layout: Layout, capsys: pytest.CaptureFixture[str]) -> Arming:
+        call(boot_target, capsys, mac=MAC, target="automation", root=str(layout.root))
+        found = load_arming(layout, MAC)
+        assert found is not None
+        return found
+
+    def test_challenge_is_answered_by_the_token_which_is_not_told(
+        self, layout: Layout, capsys: pytest.CaptureFixture[str], arming: Arming
+    ) -> None:
+        save_outcome(layout, MAC, Outcome(arming.armed_at, {"address": "10.77.1.101"}))
+        results = [call(checkin_info, capsys, mac=MAC, root=str(layout.root)) for _time in range(2)]
+        for result in results:
+            challenge = result["checkin"]["challenge"]
+            assert hashlib.sha256(f"{challenge['nonce']}{arming.token}".encode()).hexdigest() == challenge["answer"]
+            assert arming.token not in json.dumps(result)
+        assert results[0]["checkin"]["challenge"] != results[1]["checkin"]["challenge"]
+
+    def test_controllers_address_is_refused(
+        self, layout: Layout, capsys: pytest.CaptureFixture[str], arming: Arming, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSH_CONNECTION", "10.77.1.1 50000 10.77.1.2 22")
+        save_outcome(layout, MAC, Outcome(arming.armed_at, {"address": "10.77.1.1"}))
+        result = call(checkin_info, capsys, mac=MAC, root=str(layout.root))
+        assert result["failed"]
+        assert result["msg"] == f"10.77.1.1, which checked in as {MAC}, is the address of the controller"
+
+    def test_refused_and_waiting_check_ins_are_told(
+        self, layout: Layout, capsys: pytest.CaptureFixture[str], arming: Arming
+    ) -> None:
+        save_outcome(layout, MAC, Outcome(arming.armed_at).refuse(Refusal(1.0, "10.77.1.66", "x" * 1000, by_machine=False)))
+        (layout.arrivals / "one.json").touch()
+        result = call(checkin_info, capsys, mac=MAC, root=str(layout.root))
+        assert (result["checkin"], result["waiting"], result["refused"][0]["sender"]) == (None, 1, "10.77.1.66")
+        assert len(result["refused"][0]["reason"]) == 400
+
+    def test_no_state_but_failed_is_recorded_where_two_say_that_they_are_the_machine(
+        self, layout: Layout, capsys: pytest.CaptureFixture[str], arming: Arming
+    ) -> None:
+        accepted = Outcome(arming.armed_at, {"address": "10.77.1.101", "received_at": 1.0})
+        save_outcome(layout, MAC, accepted.refuse(Refusal(2.0, "10.77.1.66", "another", by_machine=True)))
+        common = {"mac": MAC, "root": str(layout.root)}
+        result = call(machine_state, capsys, **common, state="writing")
+        assert result["failed"] and "one from 10.77.1.101, at 00:00:01 UTC, and another from 10.77.1.66" in result["msg"]
+        assert call(machine_state, capsys, **common, state="failed", note=result["msg"])["changed"]

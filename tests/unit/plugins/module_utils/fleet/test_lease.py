@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import Outcome, save_outcome
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import new_arming, open_inbox, save_arming
 from ansible_collections.reimage.lab.plugins.module_utils.fleet import lease
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
@@ -57,7 +58,8 @@ def works_at(layout: Layout, monkeypatch: pytest.MonkeyPatch, at: float) -> None
     arming = new_arming(MAC, "automation")
     save_arming(layout, arming)
     open_inbox(layout, arming.token)
-    path = layout.progress(arming.token)
+    save_outcome(layout, MAC, Outcome(arming.armed_at, {"address": "10.77.1.101"}))
+    path = layout.progress(arming.token, "10.77.1.101")
     path.write_text("{}")
     os.utime(path, (2_000_000_000, 2_000_000_000))
     status = list(path.lstat())
@@ -169,3 +171,14 @@ def test_of_many_processes_at_once_one_gets_it(layout: Layout) -> None:
     for one in tries:
         one.join(30)
     assert [load_lease(layout, MAC).run] == winners  # type: ignore[union-attr]
+
+
+def test_progress_that_somebody_else_reports_keeps_the_machine_from_nobody(layout: Layout, clock: Clock) -> None:
+    arming = new_arming(MAC, "automation")
+    save_arming(layout, arming)
+    open_inbox(layout, arming.token)
+    save_outcome(layout, MAC, Outcome(arming.armed_at, {"address": "10.77.1.101"}))
+    layout.progress(arming.token, "10.77.1.66").write_text("{}")
+    take(layout, MAC, MINE)
+    clock.now += 150
+    assert take(layout, MAC, OTHER).run == "there/2"

@@ -13,6 +13,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
+SENT = Path("/run/reimage/checkin.json")
+
 
 def read(path: str) -> str:
     """Return a small file of the kernel, or nothing."""
@@ -71,15 +73,23 @@ def facts(interface: str, mac: str) -> dict[str, object]:
     }
 
 
+def record(interface: str, mac: str) -> str:
+    """Return the check-in as text: the same one again unless the address is another, for a second, different one is refused."""
+    text = read(str(SENT))
+    if not text or json.loads(text)["address"] != address(interface):
+        text = json.dumps(facts(interface, mac))
+        SENT.write_text(text)
+    return text
+
+
 def main() -> None:
     """Send it."""
     given = parameters()
     url, token = given.get("reimage.url"), given.get("reimage.token")
     if not url or not token:
         return
-    record = facts(sys.argv[1], given.get("reimage.mac") or read(f"/sys/class/net/{sys.argv[1]}/address"))
-    Path("/run/reimage/checkin.json").write_text(json.dumps(record))
-    request = urllib.request.Request(f"{url}/checkin/{token}/checkin.json", json.dumps(record).encode(), method="PUT")
+    text = record(sys.argv[1], given.get("reimage.mac") or read(f"/sys/class/net/{sys.argv[1]}/address"))
+    request = urllib.request.Request(f"{url}/checkin/{token}/checkin.json", text.encode(), method="PUT")
     with urllib.request.urlopen(request, timeout=20):
         pass
 

@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who may be the machine, asked of the real nginx: a machine is an address here, and what it asks really comes from there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.boot.arrivals import receive
+from ansible_collections.reimage.lab.plugins.module_utils.boot.checkins import CheckinError
+from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import load_checkin, load_outcome
+from ansible_collections.reimage.lab.plugins.module_utils.boot.targets import arm, disarm
+from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming, load_arming
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import advance, load_record, save_record
+
+from .conftest import WEB_SERVER, WebServer
+
+MAC = "52:54:00:77:01:01"
+SCRIPT = "/boot/machines/52-54-00-77-01-01.ipxe"
+MACHINE, HOSTILE, LOADER = "10.77.1.101", "10.77.1.66", "10.77.1.200"
+KEY = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
+
+
+def make_network(web_server: WebServer) -> None:
+    """Make a network with other machines, and say what can be booted."""
+    layout = web_server.layout
+    for address in (MACHINE, HOSTILE, LOADER):
+        web_server.run("ip", "address", "replace", f"{address}/32", "dev", "lo")
+    (layout.http / "vmlinuz").touch()
+    configuration = {
+        "url": "http://10.77.1.2",
+        "targets": {"automation": {"kernel": "vmlinuz"}},
+        "subnets": ["10.77.1.0/24"],
+        "access_log": str(web_server.logs / "reimage.log"),
+    }
+    layout.configuration.write_text(json.dumps(configuration))
+
+
+@pytest.fixture
+def arming(web_server: WebServer) -> Iterator[Arming]:
+    """Return what the machine is armed with."""
+    layout = web_server.layout
+    make_network(web_server)
+    arm(layout, MAC, "automation")
+    found = load_arming(layout, MAC)
+    assert found is not None
+    yield found
+    disarm(layout, MAC, lambda: None)
+
+
+def check_in(web_server: WebServer, arming: Arming, sender: str, *options: str, **changes: Any) -> int:
+    """Have a machine check in, and return what nginx answers."""
+    return check_in_with(web_server, arming.token, sender, *options, **changes)
+
+
+def check_in_with(web_server: WebServer, token: str, sender: str, *options: str, **changes: Any) -> int:
+    """Check in with a token, however it was come by."""
+    key = base64.b64encode(KEY + sender.ljust(32, "k").encode()).decode()
+    value = {
+        "protocol": 1,
+        "mac": MAC,
+        "macs": [MAC],
+        "address": sender,
+        "host_keys": [f"ssh-ed25519 {key}"],
+        "firmware": "bios",
+        "memory_bytes": 1 << 30,
+        "cpus": 1,
+        "disks": [],
+        **changes,
+    }
+    words = ["--interface", sender, "--request", "PUT", "--data-binary", json.dumps(value), *options]
+    return web_server.ask(f"/checkin/{token}/checkin.json", *words)[0]
+
+
+def fetch_script(web_server: WebServer, address: str) -> None:
+    assert web_server.ask(SCRIPT, "--interface", address)[0] == 200
+
+
+def judge(web_server: WebServer) -> str:
+    """Do what the path unit starts, and return what goes to the journal."""
+    return "\n".join(receive(web_server.layout))
+
+
+def test_machine_is_whoever_fetched_the_script_and_is_where_it_says(web_server: WebServer, arming: Arming) -> None:
+    fetch_script(web_server, MACHINE)
+    assert check_in(web_server, arming, MACHINE) == 201
+    said = judge(web_server)
+    found = load_checkin(web_server.layout, arming)
+    assert found is not None and (found["address"], found["fetched_by"]) == (MACHINE, [MACHINE])
+    assert said == f"{MAC}: the check-in from {MACHINE} was accepted"
+    assert list(web_server.layout.arrivals.iterdir()) == []
+    outcome = web_server.layout.outcome(MAC)
+    for command in (["cat", str(outcome)], ["rm", "-f", str(outcome)]):
+        assert subprocess.run(["runuser", "-u", WEB_SERVER, "--", *command], capture_output=True, check=False).returncode != 0
+
+
+def test_loader_with_another_address_is_told(web_server: WebServer, arming: Arming) -> None:
+    fetch_script(web_server, LOADER)
+    check_in(web_server, arming, MACHINE)
+    judge(web_server)
+    found = load_checkin(web_server.layout, arming)
+    assert found is not None and (found["address"], found["fetched_by"]) == (MACHINE, [LOADER])
+
+
+def test_machine_cannot_name_another_host(web_server: WebServer, arming: Arming) -> None:
+    fetch_script(web_server, HOSTILE)
+    assert check_in(web_server, arming, HOSTILE, address=MACHINE) == 201
+    assert f"it says that it is at {MACHINE}, and came from {HOSTILE}" in judge(web_server)
+    assert load_outcome(web_server.layout, arming).checkin is None
+
+
+def test_second_machine_is_refused_and_ends_the_run(web_server: WebServer, arming: Arming) -> None:
+    """Today's attack, in both orders: whoever reads the token, the run does not end well unnoticed."""
+    fetch_script(web_server, HOSTILE)
+    assert check_in(web_server, arming, HOSTILE) == 201
+    judge(web_server)
+    fetch_script(web_server, MACHINE)
+    assert check_in(web_server, arming, MACHINE) == 201
+    assert "another check-in was accepted before" in judge(web_server)
+    with pytest.raises(CheckinError, match=f"one from {HOSTILE}, .* another from {MACHINE}"):
+        load_checkin(web_server.layout, arming)
+
+
+def test_neither_overwrites_the_other_before_they_are_judged(web_server: WebServer, arming: Arming) -> None:
+    fetch_script(web_server, MACHINE)
+    for serial in ("one", "two"):
+        assert check_in(web_server, arming, MACHINE, serial=serial) == 201
+        time.sleep(0.02)  # a tick of the kernel's clock
+    judge(web_server)
+    with pytest.raises(CheckinError, match="two machines have checked in"):
+        load_checkin(web_server.layout, arming)
+
+
+def test_header_date_does_not_set_when_it_was_received(web_server: WebServer, arming: Arming) -> None:
+    fetch_script(web_server, MACHINE)
+    check_in(web_server, arming, MACHINE, "--header", "Date: Fri, 01 Jan 2100 00:00:00 GMT")
+    (path,) = web_server.layout.arrivals.iterdir()
+    assert path.stat().st_mtime > 4e9  # nginx believes it
+    judge(web_server)
+    found = load_checkin(web_server.layout, arming)
+    assert found is not None and abs(found["received_at"] - time.time()) < 60
+
+
+def test_progress_of_others_does_not_overwrite_the_machines(web_server: WebServer, arming: Arming) -> None:
+    for sender in (MACHINE, HOSTILE):
+        words = ["--interface", sender, "--request", "PUT", "--data-binary", f'"{sender}"']
+        assert web_server.ask(f"/checkin/{arming.token}/progress.json", *words)[0] == 201
+    folder = web_server.layout.inbox(arming.token)
+    assert (folder / f"{MACHINE}.progress.json").read_text() == f'"{MACHINE}"'
+
+
+def test_one_address_cannot_send_check_ins_without_end(web_server: WebServer, arming: Arming) -> None:
+    words = ["curl", "--silent", "--interface", HOSTILE, "--request", "PUT", "--data-binary", "{}", "--output", "/dev/null"]
+    many = f"http://{web_server.address}/checkin/{arming.token}/checkin.json?[1-200]"
+    statuses = web_server.run(*words, "--write-out", "%{http_code} ", many).stdout.split()
+    assert set(statuses) == {"201", "503"}
+    assert check_in(web_server, arming, MACHINE) == 201
+    judge(web_server)
+    assert arming.token not in web_server.logged()
+
+
+def test_status_page_does_not_tell_who_is_armed(web_server: WebServer, arming: Arming) -> None:
+    """Today's attack polls it, and learns whose script to fetch."""
+    layout = web_server.layout
+    record, name = f"/status/machines/{MAC.replace(':', '-')}.json", f"{MAC.replace(':', '-')}.json"
+    (layout.states / "index.json").write_text("{}\n")
+    (layout.states / "index.json").chmod(0o644)
+
+    def public() -> tuple[int, str, str]:
+        return (*web_server.ask(record), web_server.ask("/status/machines/")[1])
+
+    before = public()
+    assert before[0] == 404
+    save_record(layout, advance(load_record(layout, MAC), "armed", name="pc-01"))
+    assert load_record(layout, MAC)["state"] == "armed"
+    assert public() == before
+    save_record(layout, advance(load_record(layout, MAC), "booted"))
+    status, body, listed = public()
+    assert (status, json.loads(body)["state"]) == (200, "booted") and name in listed
+    save_record(layout, advance(load_record(layout, MAC), "failed", note="x"))
+    settled = public()
+    save_record(layout, advance(load_record(layout, MAC), "armed"))
+    assert public() == settled
