@@ -43,23 +43,30 @@ class HttpStore(FileStore):
 
     def _get(self, path: str, most: int) -> bytes:
         connection = self._connection()
-        connection.request("GET", f"{self._url.path}/{urllib.parse.quote(path)}")
+        target = f"{self._url.path}/{urllib.parse.quote(path)}"
+        connection.request("GET", target, headers=self._headers(target))
         response = connection.getresponse()
         body = self._body(response, path, most)
-        if response.status == 404:
-            raise FileNotFoundError(path)
         if response.status >= 500:
             raise http.client.HTTPException(f"{path}: HTTP {response.status} {response.reason}")
         if response.status != 200:
-            raise ImagingError(
-                f"{self.where}/{path}: the web server answers HTTP {response.status} {response.reason}: check its configuration"
-            )
+            raise self._refusal(path, response.status, response.reason, body)
         return body
+
+    def _headers(self, target: str) -> dict[str, str]:
+        """Return what to say beside the path of a request."""
+        return {}
+
+    def _refusal(self, path: str, status: int, reason: str, body: bytes) -> Exception:
+        """Return the error for an answer that is no file, and that asking again would not change."""
+        if status == 404:
+            return FileNotFoundError(path)
+        return ImagingError(f"{self.where}/{path}: the web server answers HTTP {status} {reason}: check its configuration")
 
     def _connection(self) -> http.client.HTTPConnection:
         connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
         if connection is None:
-            secure = self._url.scheme == "https"
+            secure = self._url.scheme.endswith("https")
             kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
             connection = self._local.connection = kind(self._url.netloc, timeout=_TIMEOUT)
         return connection
