@@ -19,7 +19,7 @@ import botocore.session
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import CHUNK_SIZE
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import MissingError, UnreachableError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.info import describe_one
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.access import NOBODY, Access
@@ -34,7 +34,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.verify import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.zstd import Codec
 
 from ..module import run
-from .conftest import ROOT, deploy
+from .conftest import blank, deploy
+from .test_layouts import LINUX, make
 
 KEY, SECRET = "lab:images", "a-secret-that-nobody-may-see"
 ALL = Access(KEY, SECRET)
@@ -66,6 +67,20 @@ class Bucket:
 
 
 @pytest.fixture(scope="module")
+def captured(tmp_path_factory: pytest.TempPathFactory) -> tuple[PathStore, Captured]:
+    """A store that holds a small disk as C(lab/1)."""
+    folder = tmp_path_factory.mktemp("small")
+    store = PathStore(folder / "store")
+    store.root.mkdir()
+    return store, capture(store, str(make(folder / "master.raw", 24, [("ext4", "root", 20, LINUX)])), "lab", "1")
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return blank(tmp_path / "target.raw", 24)
+
+
+@pytest.fixture(scope="module")
 def bucket(captured: tuple[PathStore, Captured], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
     """The store of C(captured), copied into a bucket."""
     server = Path(__file__).with_name("swift_server.py")
@@ -87,9 +102,8 @@ def bucket(captured: tuple[PathStore, Captured], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def chunk(captured: tuple[PathStore, Captured], bucket: Bucket) -> Iterator[bytes]:
-    """A chunk of the root, which is whole again afterwards."""
-    region = next(region for region in captured[1].index.partitions if region.number == ROOT)
-    identifier = next(iter(read_ids(captured[0], captured[1].index, region)))
+    """The first chunk, which is whole again afterwards."""
+    identifier = read_ids(captured[0], captured[1].index, captured[1].index.partitions[0])[0]
     yield identifier
     bucket.put(chunk_path(identifier), captured[0].chunk(identifier))
 
