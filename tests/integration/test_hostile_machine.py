@@ -210,3 +210,36 @@ def test_machine_gets_no_variable_and_no_file_through_the_role(walked: Played, h
     assert "linux_identity" in heard  # it was asked to do what the inventory says
     assert "sysprep_inject" not in heard
     assert secret.read_text() not in heard
+
+
+def test_machine_that_answers_nonsense_has_failed_in_words_that_can_be_shown(hostile: HostileMachine, tmp_path: Path) -> None:
+    nonsense: dict[str, dict[str, Any]] = {
+        "a_failure": {"stdout": {"failed": True, "msg": SEQUENCE, "exception": SEQUENCE}},
+        "a_crash": {"stdout": SEQUENCE, "stderr": f"Traceback\n{SEQUENCE}", "rc": 1},
+        "no_connection": {"stderr": SEQUENCE, "rc": 255},
+        "no_json": {"stdout": f"{SEQUENCE}{{"},
+        "junk": {"stdout": f'{SEQUENCE}\n{{"changed": true}}\n{SEQUENCE}'},
+        "a_list": {"stdout": "[1]"},
+        "nested": {"stdout": '{"ansible_facts": ' + "[" * 20_000 + "]" * 20_000 + "}"},
+        "another_type": {"stdout": {"changed": True, "machine_id": [SEQUENCE]}},
+        "not_a_number": {"stdout": '{"changed": NaN}'},
+        "a_type_of_ansible": {"stdout": {"__ansible_type": "WarningSummary", "event": SEQUENCE}},
+    }
+    for name, answer in nonsense.items():
+        hostile.answers(f'{MODULE}(.|\n)*"{name}"', **answer)
+    hostile.answers("a-command", stdout=SEQUENCE, stderr=SEQUENCE, rc=3)
+    hostile.answers("a-lost-command", stderr=SEQUENCE, rc=255)
+    commands = {"command": "a-command", "lost": "a-lost-command"}
+    tasks = [{"reimage.lab.linux_identity": {"path": "/", "hostname": name}, "register": name} for name in nonsense]
+    tasks += [{"reimage.lab.machine_command": {"cmd": cmd}, "register": name} for name, cmd in commands.items()]
+    played = Played(tmp_path, hostile, [{**task, "ignore_errors": True} for task in tasks])
+    assert_plain(played.said)
+    assert "UNREACHABLE" not in played.said
+    for name, result in played.registered.items():
+        assert_plain(json.dumps(result, ensure_ascii=False))
+        assert bool(result.get("failed")) == (name != "junk"), (name, result)
+        assert result["msg"] if name != "junk" else result["changed"]
+    assert "machine_id: a list is not text" in played.registered["another_type"]["msg"]
+    assert "it stopped answering" in played.registered["no_connection"]["msg"]
+    assert (played.registered["command"]["rc"], "31mred" in played.registered["command"]["msg"]) == (3, True)
+    assert "it does not answer" in played.registered["lost"]["msg"]
