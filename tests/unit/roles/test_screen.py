@@ -57,3 +57,37 @@ def test_failure_is_shown_whole_with_what_to_do(screen: Any) -> None:
 
 def test_what_does_not_make_sense_does_not_stop_it(screen: Any) -> None:
     assert screen(progress={"stage": "verifying", "total": 0}, machine=None, title=None)
+
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07\x9b2J\n\r\u202eover"
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        [],
+        [1],
+        "writing",
+        7,
+        {"stage": [], "done": "half", "total": {}, "rate": None, "eta": True},
+        *(
+            {**PROGRESS, key: value}
+            for key in ("done", "total", "rate", "eta")
+            for value in (float("inf"), float("nan"), -1, "x", 1 << 70)
+        ),
+    ],
+)
+def test_progress_that_makes_no_sense_does_not_stop_it(screen: Any, progress: Any) -> None:
+    assert "pc-01" in "".join(screen(title={"name": "pc-01"}, progress=progress, machine=[]))
+
+
+def test_text_of_firmware_and_images_is_text(screen: Any) -> None:
+    machine = dict.fromkeys(MACHINE, HOSTILE)
+    for state in ({"progress": {**PROGRESS, "title": HOSTILE, "stage": HOSTILE}}, {"failed": HOSTILE}, {"status": HOSTILE}):
+        for line in screen(title={"name": HOSTILE}, machine=machine, **state):
+            assert line.isprintable()
+
+
+def test_shell_is_offered_only_where_there_is_one(screen: Any) -> None:
+    assert "Alt-F2" not in " ".join(screen(failed="gone"))
+    assert "With the password of the console, Alt-F2 leads to a shell." in " ".join(screen(failed="gone", console=True))

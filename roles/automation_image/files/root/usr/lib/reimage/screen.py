@@ -17,6 +17,21 @@ BOLD, DIM, RED, GREEN, BLUE, PLAIN = "\33[1m", "\33[37m", "\33[1;37;41m", "\33[1
 MIB = 1 << 20
 
 
+def number(value: object) -> float:
+    """Return a number that makes sense, or zero."""
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < 1 << 63 else 0.0
+
+
+def mapping(value: object) -> dict[str, object]:
+    """Return a mapping as it is, and for anything else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def plain(text: object) -> str:
+    """Return a text that moves no cursor and changes no colour, as firmware or an image may have one."""
+    return "".join(char if char.isprintable() else " " for char in str(text))
+
+
 def size(count: float) -> str:
     """Return bytes for people."""
     return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / MIB:.0f} MiB"
@@ -36,10 +51,11 @@ def gauge(share: float, width: int) -> str:
 
 def progress_lines(progress: dict[str, object], width: int) -> list[str]:
     """Return what is being done, a bar, the rate and the time left."""
-    done, total, rate, eta = (float(str(progress.get(key) or 0)) for key in ("done", "total", "rate", "eta"))
-    stage = str(progress.get("stage", ""))
+    done, total, rate, eta = (number(progress.get(key)) for key in ("done", "total", "rate", "eta"))
+    stage = plain(progress.get("stage", ""))
     share = done / total if total else 0.0
-    lines = [f"{BOLD}{STAGES.get(stage, stage.capitalize())}  {progress.get('title', '')}{PLAIN}", ""]
+    what = f"{STAGES.get(stage, stage.capitalize())}  {plain(progress.get('title', ''))}"
+    lines = [f"{BOLD}{what[:width]}{PLAIN}", ""]
     if total:
         lines += [
             f"{gauge(share, width - 8)} {share:6.1%}",
@@ -49,33 +65,35 @@ def progress_lines(progress: dict[str, object], width: int) -> list[str]:
     return lines
 
 
-def failure_lines(reason: str, width: int) -> list[str]:
+def failure_lines(reason: str, console: bool, width: int) -> list[str]:
     """Return why the machine needs somebody, on red."""
-    words, lines = reason.split(), [""]
+    words, lines = plain(reason).split(), [""]
     for word in words:
         if len(lines[-1]) + len(word) >= width:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()[:width]
-    shown = ["FAILED", "", *lines, "", "This machine waits for you: run the playbook again, or press Alt-F2 for a shell."]
+    shown = ["FAILED", "", *lines, "", "This machine waits for you: run the playbook again."]
+    shown += ["With the password of the console, Alt-F2 leads to a shell."] if console else []
     return [f"{RED} {line.ljust(width)[:width]} {PLAIN}" for line in shown]
 
 
 def render(state: dict[str, object], width: int) -> str:
     """Return the whole screen.
 
-    :param state: C(title), C(progress), C(status), C(failed) and C(machine), as the files of /run/reimage hold them.
+    :param state: C(title), C(progress), C(status), C(failed) and C(machine), as the files of /run/reimage hold them; C(console),
+        whether there is a shell.
     """
-    title, machine, progress = (state.get(key) or {} for key in ("title", "machine", "progress"))
-    name = title.get("name") or "automation"  # type: ignore[attr-defined]
-    facts = [str(machine.get(key)) for key in ("address", "mac", "vendor", "product") if machine.get(key)]  # type: ignore[attr-defined]
+    title, machine, progress = (mapping(state.get(key)) for key in ("title", "machine", "progress"))
+    name = plain(title.get("name") or "automation")
+    facts = [plain(machine[key]) for key in ("address", "mac", "vendor", "product") if machine.get(key)]
     inner = width - 6
-    lines = ["", f"{BLUE}{name}{PLAIN}", f"{DIM}{'  '.join(facts)[:inner]}{PLAIN}", f"{DIM}{'-' * inner}{PLAIN}", ""]
+    lines = ["", f"{BLUE}{name[:inner]}{PLAIN}", f"{DIM}{'  '.join(facts)[:inner]}{PLAIN}", f"{DIM}{'-' * inner}{PLAIN}", ""]
     if state.get("failed"):
-        lines += failure_lines(str(state["failed"]), inner - 2)
+        lines += failure_lines(str(state["failed"]), bool(state.get("console")), inner - 2)
     elif progress:
-        lines += progress_lines(progress, inner)  # type: ignore[arg-type]
+        lines += progress_lines(progress, inner)
     else:
-        status = str(state.get("status") or "starting")
+        status = plain(state.get("status") or "starting")
         lines += [f"{BOLD}{status[0].upper()}{status[1:]}{PLAIN}"]
     lines += ["", f"{DIM}reimage.lab: this machine is being worked on. Please leave it switched on.{PLAIN}"]
     return "\n".join(f"   {line}\33[K" for line in lines)
@@ -86,7 +104,7 @@ def load(name: str, structured: bool) -> object:
     try:
         text = (RUN / name).read_text(errors="replace")
         return json.loads(text) if structured else text.strip()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -97,6 +115,7 @@ def main() -> None:
     while True:
         state = {key: load(f"{key}.json", True) for key in ("title", "progress")}
         state.update(machine=load("checkin.json", True), status=load("status", False), failed=load("failed", False))
+        state["console"] = (RUN / "console").exists()
         screen = render(state, os.get_terminal_size().columns)
         if screen != shown:
             shown = screen
