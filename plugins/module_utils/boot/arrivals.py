@@ -24,7 +24,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import Boo
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import arrived_at, read_json, remove
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import Refusal, load_outcome, save_outcome
-from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming, all_armings
+from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming, all_armings, mask_tokens
 from ansible_collections.reimage.lab.plugins.module_utils.boot.trail import Request, log_requests, script_fetchers
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 
@@ -163,8 +163,8 @@ def main() -> None:
     try:
         for said in receive(Layout(Path(sys.argv[1]))):
             print(said, flush=True)
-    except ReimageError as error:
-        sys.exit(str(error))
+    except (ReimageError, OSError) as error:
+        sys.exit(mask_tokens(str(error)))  # the names of what arrives begin with tokens
 
 
 if __name__ == "__main__":

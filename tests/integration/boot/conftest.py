@@ -133,8 +133,11 @@ class WebServer:
 def web_server(request: pytest.FixtureRequest) -> Iterator[WebServer]:
     """Return a running web server; C(request.param) are options of C(WebServer)."""
     namespace = f"reimage-test-{os.getpid()}"
-    folder = Path(tempfile.mkdtemp(prefix="reimage-web-", dir="/var/tmp"))  # which the web server's user can reach
-    folder.chmod(0o755)
+    real = Path(tempfile.mkdtemp(prefix="reimage-web-", dir="/var/tmp"))  # which the web server's user can reach
+    real.chmod(0o755)
+    # Above the folders that the role is told, links are the administrator's, such as one from /srv to another disk.
+    folder = real.with_name(f"{real.name}-link")
+    folder.symlink_to(real)
     subprocess.run(["ip", "netns", "add", namespace], check=True)
     try:
         subprocess.run(["ip", "-n", namespace, "link", "set", "lo", "up"], check=True)
@@ -151,4 +154,5 @@ def web_server(request: pytest.FixtureRequest) -> Iterator[WebServer]:
     finally:
         subprocess.run(["umount", folder / "boot"], check=False)
         subprocess.run(["ip", "netns", "delete", namespace], check=True)
-        shutil.rmtree(folder)
+        folder.unlink()
+        shutil.rmtree(real)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 from ansible_collections.reimage.lab.plugins.modules import boot_target
 
+COLLECTIONS = Path(__file__).resolve().parents[3] / "var/collections"
 MAC = "52:54:00:77:01:01"
 FOLDERS = ("hosts", "http/machines", "tokens", "checkin", "arrivals", "outcomes", "records", "state")
 
@@ -76,3 +78,19 @@ def test_disarming_tells_no_token_where_nothing_can_be_written(layout: Layout, c
     assert token not in json.dumps(result)
     subprocess.run(["mount", "-o", "remount,rw", layout.root], check=True)
     assert call(capsys, layout, "local")["changed"] and not layout.inbox(token).exists()
+
+
+def test_judging_check_ins_tells_the_journal_no_token(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    token = call(capsys, layout, "automation")["token"]
+    (layout.arrivals / f"{token}@192.0.2.9@{'0' * 32}.json").write_text("{}")
+    subprocess.run(["mount", "--bind", layout.arrivals, layout.arrivals], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", layout.arrivals], check=True)
+        words = [sys.executable, "-m", "ansible_collections.reimage.lab.plugins.module_utils.boot.arrivals", str(layout.root)]
+        environment = {**os.environ, "PYTHONPATH": str(COLLECTIONS)}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    finally:
+        subprocess.run(["umount", layout.arrivals], check=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(str(layout.arrivals)) and done.stderr.strip().endswith("Read-only file system")
+    assert token not in done.stdout + done.stderr
