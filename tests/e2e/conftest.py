@@ -74,7 +74,7 @@ def is_of_a_machine(mountinfo: Path) -> bool:
 def records() -> dict[str, dict[str, Any]]:
     """What the imaging server knows of each machine, by its name."""
     folder = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/boot/state"
-    return {record["name"]: record for record in (json.loads(path.read_text()) for path in folder.glob("*.json"))}
+    return {record["name"]: record for record in (json.loads(path.read_text()) for path in folder.glob("*-*.json"))}
 
 
 def fields(recap: str, name: str) -> dict[str, int]:
