@@ -7,26 +7,35 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import errno
 import hashlib
+import os
+import struct
 import subprocess
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
+from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import regfile
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import export, merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.sysprep import inject
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume, mounted_windows
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import (
+    Volume,
+    mounted_windows,
+    read_file,
+    write_file,
+)
 from regipy.registry import RegistryHive
 from Registry import Registry
 
-from ...lab.windows import attached, encode, make_disk, make_hive, make_tree
+from ...lab.windows import attached, encode, make_disk, make_hive, make_tree, ntfs_volume
 from ..loops import await_no_loop
 from ..module import run
 
@@ -502,3 +511,113 @@ def test_hives_of_the_tests_are_what_others_take_for_hives(tmp_path: Path) -> No
     make_hive(tmp_path / "h", {r"A\B": {"x": 7}})
     assert [value.value for value in RegistryHive(str(tmp_path / "h")).get_key(r"\A\B").iter_values()] == [7]
     assert encode(7)["t"] == 4
+
+    def test_later_changes_see_what_earlier_ones_did(self, tree: Path) -> None:
+        """The last one wins, and the second run changes nothing."""
+        text = (
+            "Windows Registry Editor Version 5.00\n[-HKLM\\SOFTWARE\\Lab\\Proxy]\n"
+            '[HKLM\\SOFTWARE\\Lab\\Proxy]\n"Enable"=dword:1\n[HKLM\\SOFTWARE\\LAB\\proxy]\n"enable"=dword:2\n'
+        )
+        changes = regfile.parse(text.encode(), "lab.reg")
+        merge(Volume(tree), [regfile.Change(r"HKLM\SOFTWARE\Lab\Proxy\Old", values={"a": (4, bytes(4))})])
+        assert merge(Volume(tree), changes).hives == [f"{CONFIG}/SOFTWARE"]
+        key = Registry.Registry(str(tree / CONFIG / "SOFTWARE")).open(r"Lab\Proxy")
+        assert [(value.name(), value.value()) for value in key.values()] == [("Enable", 2)]
+        assert not key.subkeys()
+        before = digests(tree)
+        for _again in range(3):
+            assert merge(Volume(tree), changes).hives == []
+        assert digests(tree) == before
+
+    def test_made_and_deleted_again_is_no_change(self, tree: Path) -> None:
+        made = regfile.Change(r"HKLM\SOFTWARE\New\Key", values={"a": (4, bytes(4))})
+        assert merge(Volume(tree), [made, regfile.Change(r"HKLM\SOFTWARE\New", delete=True)]).hives == []
+        assert merge(Volume(tree), [regfile.Change(r"HKLM\SOFTWARE\New\Key", delete=True)]).hives == []
+
+    def test_deleted_key_can_be_made_again_below(self, tree: Path) -> None:
+        changes = [
+            regfile.Change(r"HKLM\SYSTEM\Setup", delete=True),
+            regfile.Change(r"HKLM\SYSTEM\Setup\Below", values={"a": (4, b"\1\0\0\0")}),
+        ]
+        merge(Volume(tree), changes)
+        setup = Registry.Registry(str(tree / CONFIG / "SYSTEM")).open("Setup")
+        assert ([value.name() for value in setup.values()], [key.name() for key in setup.subkeys()]) == ([], ["Below"])
+        assert merge(Volume(tree), changes).hives == []
+
+    def test_root_of_a_hive_is_never_deleted(self, tree: Path) -> None:
+        with pytest.raises(IdentityError, match="root of a hive cannot be deleted"):
+            merge(Volume(tree), [regfile.Change(r"HKLM\SOFTWARE", delete=True)])
+
+    def test_only_the_current_control_set_itself_is_mapped(self, tree: Path) -> None:
+        merge(Volume(tree), [regfile.Change(r"HKLM\SYSTEM\MyCurrentControlSet\X", values={"a": (4, bytes(4))})])
+        assert "MyCurrentControlSet" in [key.name() for key in Registry.Registry(str(tree / CONFIG / "SYSTEM")).root().subkeys()]
+
+
+class TestWriting:
+    """Real volumes: what is written lies complete beside the old before that is touched."""
+
+    @pytest.fixture
+    def ntfs_tree(self, tmp_path: Path) -> Iterator[Path]:
+        disk = tmp_path / "disk.raw"
+        with disk.open("wb") as file:
+            file.truncate(32 << 20)
+        with ntfs_volume(disk, 0, 32, "Windows") as folder:
+            yield make_tree(folder)
+
+    def test_full_volume_keeps_every_file(self, ntfs_tree: Path) -> None:
+        with (ntfs_tree / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+        before = digests(ntfs_tree)
+        many = {f"v{number}": (3, bytes(4000)) for number in range(100)}
+        changes = [regfile.Change(rf"HKLM\{hive}\Lab", values=dict(many)) for hive in ("SYSTEM", "SOFTWARE")]
+        with pytest.raises(IdentityError, match="nothing was changed"):
+            merge(Volume(ntfs_tree), changes)
+        with pytest.raises(IdentityError):
+            inject(Volume(ntfs_tree), answers())
+        assert digests(ntfs_tree) == before
+
+    def test_room_that_ends_half_way_keeps_every_hive(self, ntfs_tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        real = os.fsync
+
+        def second_fails(file: int) -> None:
+            if calls:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            calls.append(file)
+            real(file)
+
+        calls: list[int] = []
+        monkeypatch.setattr(os, "fsync", second_fails)
+        before = digests(ntfs_tree)
+        changes = [regfile.Change(rf"HKLM\{hive}\Lab", values={"a": (4, bytes(4))}) for hive in ("SYSTEM", "SOFTWARE")]
+        with pytest.raises(IdentityError, match="No space left"):
+            merge(Volume(ntfs_tree), changes)
+        assert (len(calls), digests(ntfs_tree)) == (1, before)
+
+    def test_rights_and_attributes_stay(self, ntfs_tree: Path) -> None:
+        path = ntfs_tree / CONFIG / "SYSTEM"
+        os.setxattr(path, "system.ntfs_attrib", (0x22).to_bytes(4, "little"))  # hidden, to be archived
+        # A descriptor that no new file gets: owner and group SYSTEM, and SYSTEM alone may do all.
+        system = bytes.fromhex("010100000000000512000000")
+        entry = bytes.fromhex("0000 1400 ff011f00".replace(" ", "")) + system
+        descriptor = struct.pack("<BBHIIII", 1, 0, 0x8004, 20, 32, 0, 44) + system * 2
+        descriptor += struct.pack("<BBHHH", 2, 0, 8 + len(entry), 1, 0) + entry
+        os.setxattr(path, "system.ntfs_acl", descriptor)
+        kept = [os.getxattr(path, name) for name in ("system.ntfs_acl", "system.ntfs_attrib")]
+        merge(Volume(ntfs_tree), [regfile.Change(r"HKLM\SYSTEM\Lab", values={"a": (4, bytes(4))})])
+        assert [os.getxattr(path, name) for name in ("system.ntfs_acl", "system.ntfs_attrib")] == kept
+        assert not list(path.parent.glob("*.reimage-new"))
+
+    def test_full_boot_partition_keeps_its_file(self, tmp_path: Path) -> None:
+        image = tmp_path / "esp.raw"
+        with image.open("wb") as file:
+            file.truncate(1 << 20)
+        subprocess.run(["mkfs.vfat", image], check=True, stdout=subprocess.DEVNULL)
+        esp = Partition(str(image), 1, "", "", {"TYPE": "vfat"}, str(image))
+        write_file(esp, "BCD", b"a" * 600_000)
+        write_file(esp, "small", b"1")
+        with pytest.raises(IdentityError, match=r"BCD cannot be written, and was not changed: No free cluster"):
+            write_file(esp, "BCD", b"b" * 600_000)
+        assert read_file(esp, "BCD") == b"a" * 600_000
+        write_file(esp, "BCD", b"c" * 200_000)
+        assert (read_file(esp, "BCD"), read_file(esp, "BCD.reimage-new")) == (b"c" * 200_000, None)

@@ -4,13 +4,12 @@
 
 """Registry hives of a Windows that is not running.
 
-A hive is changed in a copy, which then takes the file's place byte by byte, so that the file keeps its owner and its rights. Each
-key that differs is written once, for every write of a single value would leave the hive larger.
+A hive is changed in a copy, whose bytes the caller writes. Each key that differs is written once: every write of a single value
+would leave the hive larger.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 import tempfile
 from contextlib import contextmanager
@@ -63,7 +62,7 @@ class Hive:
         """Return the node of a key, or None if there is none."""
         node = self._hive.root()
         for name in filter(None, path.split("\\")):
-            node = self._hive.node_get_child(node, name)
+            node = self._child(node, name)
             if node is None:
                 return None
         return int(node)
@@ -82,7 +81,7 @@ class Hive:
     def get(self, path: str, name: str) -> Value | None:
         """Return one value, whatever the case of its name, or None."""
         for key, value in (self.values(path) or {}).items():
-            if key.lower() == name.lower():
+            if folded(key) == folded(name):
                 return value
         return None
 
@@ -121,16 +120,34 @@ class Hive:
     def _make(self, path: str) -> int:
         node = self._hive.root()
         for name in filter(None, path.split("\\")):
-            child = self._hive.node_get_child(node, name)
+            child = self._child(node, name)
             node = self._hive.node_add_child(node, name) if child is None else child
         return int(node)
+
+    def _child(self, node: int, name: str) -> int | None:
+        found: int | None = self._hive.node_get_child(node, name)
+        if found is None and not name.isascii():  # hivex ignores the case of ASCII alone
+            same = (child for child in self._hive.node_children(node) if folded(self._hive.node_name(child)) == folded(name))
+            found = next(same, None)
+        return found
+
+
+def folded(name: str) -> str:
+    """Return a name, or a path, by which Windows tells it from others: each character in upper case if that is one too."""
+    return "".join(_upper(letter) for letter in name)
+
+
+def _upper(letter: str) -> str:
+    upper = letter.upper()
+    # No letter beyond ASCII becomes one of ASCII, as the dotless i does for Python.
+    return upper if len(upper) == 1 and upper.isascii() == letter.isascii() else letter
 
 
 def merged(before: Mapping[str, Value], wanted: Mapping[str, Value | None]) -> dict[str, Value]:
     """Return values with others put over them. Names keep the case that they had."""
     result = dict(before)
     for name, value in wanted.items():
-        old = next((key for key in result if key.lower() == name.lower()), None)
+        old = next((key for key in result if folded(key) == folded(name)), None)
         if value is None:
             result.pop(old or name, None)
         else:
@@ -162,14 +179,9 @@ def place(path: str) -> tuple[str, str]:
     raise IdentityError(f"{path}: this key is in no hive of a Windows that is not running; there is: {known}")
 
 
-def replace(path: Path, changes: Sequence[tuple[str, Change]]) -> None:
-    """Change a hive: keys in it, with what is to be true of them."""
-    data = changed(path.read_bytes(), path.name, changes)
-    with path.open("r+b") as file:
-        file.write(data)
-        file.truncate()
-        file.flush()
-        os.fsync(file.fileno())
+def root_of(file: str) -> str:
+    """Return the root of the registry that a file of a hive holds."""
+    return next(start for start, name in _FILES if name == file)
 
 
 def changed(data: bytes, name: str, changes: Sequence[tuple[str, Change]]) -> bytes:

@@ -12,21 +12,27 @@ from typing import Iterable, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hives
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.draft import Draft
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.hives import Hive
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import HEADER, Change, Value, show
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Volume
 
-_CURRENT = re.compile(r"CurrentControlSet(?=\\|$)", re.IGNORECASE)
+_CURRENT = re.compile(r"^CurrentControlSet(?=\\|$)", re.IGNORECASE)
 _SYSTEM = "Windows/System32/config/SYSTEM"
 
 
 @dataclass
 class Merged:
-    """Which hives changed, and the keys before and after, as registry files show them."""
+    """The new contents of the hives that change, by their files, and the keys before and after, as registry files show them."""
 
-    hives: list[str] = field(default_factory=list)
+    contents: dict[str, bytes | None] = field(default_factory=dict)
     before: str = ""
     after: str = ""
+
+    @property
+    def hives(self) -> list[str]:
+        """The files of the hives that change."""
+        return list(self.contents)
 
 
 def open_hive(volume: Volume, file: str) -> Hive:
@@ -49,32 +55,39 @@ def by_hive(changes: Iterable[Change]) -> dict[str, list[tuple[str, Change]]]:
     return planned
 
 
-def merge(volume: Volume, changes: Sequence[Change], *, dry_run: bool = False) -> Merged:
-    """Have the registry be as it should. Nothing is written where nothing differs, and nothing at all if one change cannot be.
+def plan(volume: Volume, changes: Iterable[Change]) -> Merged:
+    """Return what has the registry be as it should; each change sees the result of those before it. Nothing is written.
 
     :raises IdentityError: A key is in no hive, or a hive is dirty or damaged.
     """
     result = Merged()
-    pending: list[tuple[str, list[tuple[str, Change]]]] = []
     for file, wanted in by_hive(changes).items():
         hive = open_hive(volume, file)
-        if file == _SYSTEM:
-            current = hives.control_set(hive)
-            wanted = [(_CURRENT.sub(current, key, count=1), change) for key, change in wanted]
-        different = [(key, change) for key, change in wanted if _differs(hive, key, change)]
-        if different:
-            pending.append((file, different))
-            result.hives.append(file)
-            for key, change in different:
-                before = hive.values(key)
-                after = None if change.delete else hives.merged(before or {}, change.values)
-                result.before += show(change.key, _only(before, change))
-                result.after += show(change.key, _only(after, change))
+        current = hives.control_set(hive) if file == _SYSTEM else ""
+        draft = Draft(hive)
+        for key, change in wanted:
+            draft.apply(_CURRENT.sub(current, key) if current else key, change)
+        different = list(draft.changes())
+        if not different:
+            continue
+        result.contents[file] = hives.changed(hive.path.read_bytes(), str(hive.path), different)
+        start = hives.root_of(file)
+        for key, change in different:
+            before = hive.values(key)
+            after = None if change.delete else hives.merged(before or {}, change.values)
+            result.before += show(f"{start}\\{key}", _only(before, change))
+            result.after += show(f"{start}\\{key}", _only(after, change))
+    return result
+
+
+def merge(volume: Volume, changes: Iterable[Change], *, dry_run: bool = False) -> Merged:
+    """Have the registry be as it should. Nothing is written where nothing differs, and nothing at all if one change cannot be.
+
+    :raises IdentityError: As C(plan) does, or the volume has no room for the new hives.
+    """
+    result = plan(volume, changes)
     if not dry_run:
-        for file, different in pending:
-            path = volume.find(file)
-            if path:
-                hives.replace(path, different)
+        volume.write_all(result.contents)
     return result
 
 
@@ -90,7 +103,7 @@ def _exported(volume: Volume, key: str) -> str:
     file, path = hives.place(key)
     hive = open_hive(volume, file)
     if file == _SYSTEM:
-        path = _CURRENT.sub(hives.control_set(hive), path, count=1)
+        path = _CURRENT.sub(hives.control_set(hive), path)
     if hive.node(path) is None:
         raise IdentityError(f"{key}: there is no such key in {file}")
     pending, text = [""], ""
@@ -99,15 +112,6 @@ def _exported(volume: Volume, key: str) -> str:
         text += show(key + below, hive.values(path + below))
         pending += [f"{below}\\{child}" for child in sorted(hive.children(path + below), reverse=True)]
     return text
-
-
-def _differs(hive: Hive, key: str, change: Change) -> bool:
-    before = hive.values(key)
-    if change.delete:
-        return before is not None
-    if before is None and change.values and all(value is None for value in change.values.values()):
-        return False
-    return before is None or hives.merged(before, change.values) != before
 
 
 def _only(values: dict[str, Value] | None, change: Change) -> dict[str, Value] | None:

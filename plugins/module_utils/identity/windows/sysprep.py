@@ -24,7 +24,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.drive
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import COMPETITORS, Windows, inspect
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.offline_join import check_blob
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import merge, open_hive
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import open_hive, plan
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import CONFIG, Volume
 from ansible_collections.reimage.lab.plugins.module_utils.options import secrets
 
@@ -88,17 +88,11 @@ def inject(
         result.files.append(name)
         result.before += _masked(name, old, answers)
         result.after += _masked(name, data, answers)
-    registry = merge(volume, setup, dry_run=True)
+    registry = plan(volume, setup)
     result.before, result.after = result.before + registry.before, result.after + registry.after
     result.changed = bool(result.files or registry.hives)
     if not dry_run:
-        merge(volume, setup)
-        for name in result.files:
-            data = wanted[name]
-            if data is None:
-                volume.remove(name)
-            else:
-                volume.write(name, data)
+        volume.write_all({**registry.contents, **{name: wanted[name] for name in result.files}})
     return result
 
 

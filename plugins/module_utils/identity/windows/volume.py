@@ -13,8 +13,10 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Iterator, Sequence
+from stat import S_IMODE
+from typing import BinaryIO, Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import ntfs
@@ -26,6 +28,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.options import option
 FILESYSTEMS = ("ntfs", "vfat", "BitLocker")  # that Windows uses
 CONFIG = "Windows/System32/config"
 _PIECE = 1 << 20  # bytes
+_BESIDE = ".reimage-new"
 
 
 @dataclass(frozen=True)
@@ -69,19 +72,38 @@ class Files:
 
     def write(self, name: str, data: bytes) -> None:
         """Have a file hold I(data), making folders as needed. An existing file keeps its rights."""
-        with self._open(name) as file:
-            file.write(data)
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
+        self.write_all({name: data})
+
+    def write_all(self, files: Mapping[str, bytes | None]) -> None:
+        """Have files hold what they should, or not exist (C(None)), making folders as needed.
+
+        All new contents lie complete beside the old before any file is touched. Existing files keep their rights.
+
+        :raises IdentityError: There is no room, or a file cannot be written; nothing was changed then.
+        """
+        new = {name: data for name, data in files.items() if data is not None}
+        self._check_room(sum(map(len, new.values())))
+        staged: list[tuple[Path, Path]] = []
+        try:
+            for name, data in new.items():
+                staged.append(self._stage(name, BytesIO(data)))
+            for beside, path in staged:
+                beside.replace(path)
+        except OSError as error:
+            raise IdentityError(f"{self.root}: this cannot be written: {error.filename or ''} {error.strerror}") from error
+        finally:
+            for beside, _path in staged:
+                beside.unlink(missing_ok=True)
+        for name in files.keys() - new.keys():
+            self.remove(name)
 
     def copy(self, source: Path, name: str) -> None:
         """Have a file hold what I(source) does, however big it is, making folders as needed."""
         try:
             # Not synced one by one, which takes minutes for thousands of files; unmounting does it.
-            with source.open("rb") as data, self._open(name) as file:
-                shutil.copyfileobj(data, file, _PIECE)
-                file.truncate()
+            with source.open("rb") as data:
+                beside, path = self._stage(name, data, sync=False)
+            beside.replace(path)
         except OSError as error:
             raise IdentityError(f"{source} could not be copied to {self.root}/{name}: {error.strerror}") from error
 
@@ -105,18 +127,39 @@ class Files:
         found = [item.name for item in path.iterdir() if Path(item.name.lower()).match(pattern.lower())]
         return [f"{folder}/{name}".lstrip("/") for name in sorted(found)]
 
-    def _open(self, name: str) -> BinaryIO:
-        """Open a file for writing from its start, making it and its folders as needed."""
+    def _check_room(self, size: int) -> None:
+        stat = os.statvfs(self.root)
+        free = stat.f_bavail * stat.f_frsize
+        if size > free:
+            raise IdentityError(
+                f"{self.root}: {size} bytes are to be written, and {free} are free: nothing was changed. Make room on the master"
+                " and capture it again, or grow the volume when you deploy"
+            )
+
+    def _stage(self, name: str, data: BinaryIO, *, sync: bool = True) -> tuple[Path, Path]:
+        """Write what a file is to hold beside it, with the rights that it has, and return where that is, and the file.
+
+        :raises OSError: It could not be written, and is not there.
+        """
         path, missing = self._resolve(name)
+        for part in missing[:-1]:
+            path /= part
+            path.mkdir()
+        path = path / missing[-1] if missing else path
+        beside = path.with_name(f"{path.name}{_BESIDE}")
+        beside.unlink(missing_ok=True)  # of a run that was interrupted
         try:
-            for part in missing[:-1]:
-                path /= part
-                path.mkdir()
-            if missing:
-                path /= missing[-1]
-            return path.open("xb" if missing else "r+b")
-        except OSError as error:
-            raise IdentityError(f"{path}: this cannot be written: {error.strerror}") from error
+            with beside.open("xb") as file:
+                shutil.copyfileobj(data, file, _PIECE)
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
+            if not missing:
+                _keep_rights(path, beside)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+        return beside, path
 
     def _resolve(self, name: str) -> tuple[Path, list[str]]:
         """Return how far a path exists, and the parts that do not."""
@@ -135,6 +178,19 @@ class Files:
                 # ntfs-3g shows all that it does not understand, such as files that CompactOS compressed, as a broken link.
                 raise IdentityError(f"{path}: this is a link or a reparse point, which is never followed")
         return path, []
+
+
+def _keep_rights(old: Path, new: Path) -> None:
+    """Give a new file the owner, the rights and, on NTFS, the access control list and the attributes of an old one."""
+    stat = old.stat()
+    os.chown(new, stat.st_uid, stat.st_gid)
+    new.chmod(S_IMODE(stat.st_mode))
+    for name in ("system.ntfs_acl", "system.ntfs_attrib"):
+        try:
+            value = os.getxattr(old, name)
+        except OSError:
+            continue  # not NTFS
+        os.setxattr(new, name, value)
 
 
 class Volume(Files):
@@ -159,7 +215,14 @@ def read_file(partition: Partition, name: str) -> bytes | None:
 def write_file(partition: Partition, name: str, data: bytes) -> None:
     """Have a file of a partition hold I(data)."""
     if partition.filesystem == "vfat":
-        run(["mcopy", "-D", "o", "-i", partition.device, "-", f"::/{name}"], data=data)
+        image, file = ["-i", partition.device], f"::/{name}"
+        done = run(["mcopy", "-D", "o", *image, "-", f"{file}{_BESIDE}"], data=data, accept=(0, 1))
+        if read_file(partition, f"{name}{_BESIDE}") != data:  # where there is no room, mcopy keeps half a file and ends with 0
+            run(["mdel", *image, f"{file}{_BESIDE}"], accept=(0, 1))
+            said = done.stderr.decode(errors="replace").strip()
+            raise IdentityError(f"{partition}: {name} cannot be written, and was not changed: {said}")
+        run(["mdel", *image, file], accept=(0, 1))  # there may be none
+        run(["mren", *image, f"{file}{_BESIDE}", file])
         run(["sync", partition.device])
         return
     refuse_unsafe(partition)
