@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the documents say of the repository itself is true: links lead somewhere, and the decisions are numbered and listed."""
+"""What the documents say of the repository is true: links lead somewhere, decisions are numbered and listed, variables exist."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DECISIONS = ROOT / "docs/decisions"
@@ -43,3 +44,12 @@ def test_a_decision_has_its_parts_and_is_in_the_index(record: Path) -> None:
     assert number == record.name[:4]
     assert [line for line in lines if line.startswith("## ")] == ["## Context", "## Decision", "## Consequences"]
     assert f"| [{number}]({record.name}) | {title} |" in (DECISIONS / "README.md").read_text().splitlines()
+
+
+def test_page_on_security_names_variables_that_roles_have() -> None:
+    specs = [yaml.safe_load(path.read_text())["argument_specs"] for path in ROOT.glob("roles/*/meta/argument_specs.yml")]
+    options = {option for spec in specs for entry in spec.values() for option in entry.get("options", {})}
+    text = (ROOT / "docs/security.md").read_text()
+    named = set(re.findall(r"`((?:reimage|automation_image|image_share|boot_server)_\w+)`", text))
+    assert named
+    assert named <= options
