@@ -34,6 +34,7 @@ _FILES = (
     (r"HKEY_USERS\.DEFAULT", "Windows/System32/config/DEFAULT"),
     (r"HKEY_USERS\Default", "Users/Default/NTUSER.DAT"),
 )
+_NAME_LENGTH, _VALUE_NAME_LENGTH, _DEPTH = 255, 16383, 512
 _SHORT = {"HKLM": "HKEY_LOCAL_MACHINE", "HKU": "HKEY_USERS", "HKCR": r"HKEY_LOCAL_MACHINE\SOFTWARE\Classes"}
 
 
@@ -168,6 +169,7 @@ def place(path: str) -> tuple[str, str]:
 
     :raises IdentityError: The key is in no hive that a Windows which is not running has.
     """
+    _check_key(path)
     root, _sep, rest = path.partition("\\")
     full = "\\".join(filter(None, [_SHORT.get(root.upper(), root), rest]))
     if full.upper().startswith("HKEY_CLASSES_ROOT"):
@@ -177,6 +179,28 @@ def place(path: str) -> tuple[str, str]:
             return file, full[len(start) + 1 :]
     known = ", ".join(start for start, _file in _FILES)
     raise IdentityError(f"{path}: this key is in no hive of a Windows that is not running; there is: {known}")
+
+
+def _check_key(path: str) -> None:
+    parts = path.split("\\")
+    if max(len(part.encode("utf-16-le", errors="surrogatepass")) // 2 for part in parts) > _NAME_LENGTH:
+        raise IdentityError(f"{path[:80]}…: a key's name may have {_NAME_LENGTH} characters")
+    if len(parts) > _DEPTH:
+        raise IdentityError(f"{path[:80]}…: keys may be {_DEPTH} deep")
+    _check_name(path, path)
+
+
+def check_value_names(change: Change) -> None:
+    """Raise C(IdentityError) if a value of a change has a name that Windows does not allow."""
+    for name in change.values:
+        if len(name) > _VALUE_NAME_LENGTH:
+            raise IdentityError(f"{change.key}: a value's name may have {_VALUE_NAME_LENGTH} characters: {name[:80]}…")
+        _check_name(name, change.key)
+
+
+def _check_name(name: str, where: str) -> None:
+    if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise IdentityError(f"{where[:80]!r}: a name cannot have a NUL or half a character (a lone surrogate)")
 
 
 def root_of(file: str) -> str:

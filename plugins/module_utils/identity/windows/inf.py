@@ -90,6 +90,8 @@ def _decode(data: bytes, name: str) -> str:
     encoding = next((encoding for mark, encoding in _BOMS if data.startswith(mark)), "cp1252")
     if encoding == "cp1252" and data[1:2] == b"\0":
         encoding = "utf-16-le"
+    if encoding.startswith("utf-16"):
+        data = data[: len(data) // 2 * 2]  # Windows leaves a last half character out
     try:
         return data.decode(encoding, errors="replace" if encoding == "cp1252" else "strict")
     except UnicodeDecodeError as error:
@@ -103,15 +105,19 @@ def _sections(text: str) -> Sections:
     continued = ""
     for raw in text.splitlines():
         line = raw if ";" not in raw else (_BEFORE_COMMENT.match(raw) or [""])[0]
-        line = continued + line.strip()
-        continued = ""
+        line = line.strip()
         header = _SECTION.match(line)
         if header:
-            current = found.setdefault(header[1].strip().lower(), [])
-        elif line.endswith("\\"):
+            # A continued line ends where a section begins.
+            current += [continued] if continued else []
+            current, continued = found.setdefault(header[1].strip().lower(), []), ""
+            continue
+        line, continued = continued + line, ""
+        if line.endswith("\\"):
             continued = line[:-1]
         elif line:
             current.append(line)
+    current += [continued] if continued else []
     return found
 
 
@@ -127,7 +133,7 @@ def _entries(lines: Sequence[str], strings: dict[str, str]) -> list[tuple[str, l
 def _plain(text: str, strings: dict[str, str]) -> str:
     """Return a value without quotation marks, with C(%tokens%) replaced."""
     text = _TOKEN.sub(lambda token: strings.get(token[1].lower(), token[0]), text.strip())
-    return text[1:-1].replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text
+    return text[1:-1].strip().replace('""', '"') if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 def _best(models: str, decorations: Sequence[str], target: Target) -> list[str]:

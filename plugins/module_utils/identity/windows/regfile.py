@@ -21,8 +21,15 @@ NONE, SZ, EXPAND_SZ, BINARY, DWORD, MULTI_SZ, QWORD = 0, 1, 2, 3, 4, 7, 11
 NAMES = {"none": NONE, "string": SZ, "expand": EXPAND_SZ, "binary": BINARY, "dword": DWORD, "multi": MULTI_SZ, "qword": QWORD}
 HEADER = "Windows Registry Editor Version 5.00\n\n"
 _HEADERS = ("Windows Registry Editor Version 5.00", "REGEDIT4")
-_VALUE = re.compile(r'(?:@|"(?P<name>(?:[^"\\]|\\.)*)")\s*=\s*(?P<data>.*)', re.DOTALL)
-_HEX = re.compile(r"hex(?:\((?P<type>[0-9a-f]+)\))?:(?P<bytes>.*)", re.IGNORECASE | re.DOTALL)
+# A comment begins at a semicolon; behind a number sign only if the line begins with it.
+_VALUE = re.compile(r'(?:@|"(?P<name>(?:[^"\\]|\\.)*)")[ \t]*=(?P<data>.*)')
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t]*(?:;.*)?')
+_DWORD = re.compile(r"dword:[ \t]*([0-9a-f]{1,8})", re.IGNORECASE)
+_HEX = re.compile(r"hex(?:\((?P<type>[0-9a-f]{1,8})\))?:(?P<bytes>.*)", re.IGNORECASE)
+_BYTE = re.compile(r"[ \t]*([0-9a-f]{1,2})[ \t]*", re.IGNORECASE)
+_END_OF_LINE = re.compile(r"\r\n|\r|\n")
+_UNPRINTABLE = re.compile(r"[\0-\x1f\x7f]")
+_SPACE = " \t\0\x1a"
 
 # A value: its type and its bytes as they are in a hive. None means that it is to be deleted.
 Value = Tuple[int, bytes]
@@ -56,16 +63,16 @@ def parse(data: bytes, name: str) -> list[Change]:
     changes: list[Change] = []
     for number, line in _lines(text):
         if line.startswith("["):
-            if not line.endswith("]"):
+            path, bracket, rest = line[1:].rpartition("]")
+            if not bracket or rest.strip(_SPACE)[:1] not in ("", ";"):
                 raise IdentityError(f"{name}:{number}: a key must be in brackets: {line[:80]}")
-            path = line[1:-1]
             changes.append(Change(path.lstrip("-"), delete=path.startswith("-")))
             continue
         found = _VALUE.fullmatch(line)
         if not found or not changes or changes[-1].delete:
             raise IdentityError(f"{name}:{number}: this is neither a key nor a value of a key: {line[:80]}")
         try:
-            value = _value(found["data"].strip(), old=old)
+            value = _value(found["data"].strip(_SPACE), old=old)
         except ValueError as error:
             raise IdentityError(f"{name}:{number}: {error}") from error
         changes[-1].values[_unescape(found["name"] or "")] = value
@@ -93,14 +100,16 @@ def encode(kind: str, data: Any, name: str) -> Value:
     number = NAMES[kind]
     try:
         if number in (SZ, EXPAND_SZ):
-            return number, text(str("" if data is None else data))
+            return number, text(_one(data))
         if number == MULTI_SZ:
-            return number, "".join(f"{item}\0" for item in data).encode("utf-16-le") + b"\0\0"
+            return number, _many(data)
         if number == DWORD:
             return number, struct.pack("<I", _number(data))
         if number == QWORD:
             return number, struct.pack("<Q", _number(data))
-        return number, bytes.fromhex(str(data or "").replace(",", " "))
+        if not isinstance(data, (str, type(None))):
+            raise TypeError("write the digits in quotation marks")
+        return number, bytes.fromhex((data or "").replace(",", " "))
     except (ValueError, TypeError, struct.error) as error:
         raise IdentityError(f"{name}: {data!r} is not data of type {kind}: {error}") from error
 
@@ -134,7 +143,7 @@ def _decode(data: bytes, name: str) -> tuple[str, bool]:
             whole = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             whole = data.decode("cp1252", errors="replace")
-    first = whole.lstrip().split("\n", 1)[0].strip()
+    first = _END_OF_LINE.split(whole.lstrip(), maxsplit=1)[0].strip()
     if first not in _HEADERS:
         raise IdentityError(f"{name}:1: this is not a registry file: it begins with {first[:40]!r}, not with {_HEADERS[0]!r}")
     return whole, first == _HEADERS[1]
@@ -143,39 +152,62 @@ def _decode(data: bytes, name: str) -> tuple[str, bool]:
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield the lines that say something, continued ones joined, with the number of the first."""
     joined, start = "", 0
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip()
-        if not joined:
-            if number == 1 or not line or line.startswith(";") or line in _HEADERS:
-                continue
-            start = number
-        if line.endswith("\\") and "hex" in (joined or line):
-            joined += line[:-1]
+    for number, raw in enumerate(_END_OF_LINE.split(text), 1):
+        line = raw.strip(_SPACE)
+        if not line or line[0] in ";#" or line in _HEADERS:
             continue
-        yield start, joined + line
-        joined = ""
+        if not joined:
+            start = number
+            value = _VALUE.fullmatch(line)
+            if not value or not _HEX.fullmatch(value["data"].strip(_SPACE)):
+                yield number, line
+                continue
+            joined, line = line[: value.start("data")], value["data"]
+        line = line.split(";", 1)[0].rstrip()
+        if line.endswith("\\"):
+            # Windows continues behind a comma only; elsewhere the backslash stays, and is no byte.
+            joined += line[:-1] if line[:-1].rstrip().endswith((",", ":")) else line
+        else:
+            yield start, joined + line
+            joined = ""
     if joined:
         yield start, joined
 
 
 def _value(data: str, *, old: bool) -> Value | None:
+    if data.startswith('"'):
+        found = _STRING.fullmatch(data)
+        if not found:
+            raise ValueError(f"a string must end with a quotation mark, on its line: {data[:60]}")
+        return SZ, text(_unescape(found[1]))
+    data = data.split(";", 1)[0].rstrip()
     if data == "-":
         return None
-    if data.startswith('"'):
-        found = re.fullmatch(r'"((?:[^"\\]|\\.)*)"', data, re.DOTALL)
-        if not found:
-            raise ValueError(f"a string must end with a quotation mark: {data[:60]}")
-        return SZ, text(_unescape(found[1]))
     if data.lower().startswith("dword:"):
-        return DWORD, struct.pack("<I", int(data[6:], 16))
+        found = _DWORD.fullmatch(data)
+        if not found:
+            raise ValueError(f"a dword has one to eight hexadecimal digits, and nothing before them: {data[:60]}")
+        return DWORD, struct.pack("<I", int(found[1], 16))
     found = _HEX.fullmatch(data)
     if not found:
         raise ValueError(f"this is no data that a registry file can hold: {data[:60]}")
     kind = int(found["type"], 16) if found["type"] else BINARY
-    content = bytes(int(part, 16) for part in re.split(r"[,\s]+", found["bytes"].strip(" ,")) if part)
-    if old and kind in (EXPAND_SZ, MULTI_SZ):
+    content = _bytes(found["bytes"])
+    if old and kind in (SZ, EXPAND_SZ, MULTI_SZ):
         content = content.decode("cp1252").encode("utf-16-le")
     return kind, content
+
+
+def _bytes(digits: str) -> bytes:
+    """Return bytes from pairs of hexadecimal digits; one comma may be left at the end."""
+    parts = digits.split(",")
+    if not parts[-1].strip():
+        parts.pop()
+    found = [_BYTE.fullmatch(part) for part in parts]
+    if not all(found):
+        wrong = next(part for part, match in zip(parts, found) if not match)
+        raise ValueError(f"bytes are one or two hexadecimal digits each, with commas between: {wrong[:20]!r}")
+    return bytes(int(match[1], 16) for match in found if match)
 
 
 def _unescape(value: str) -> str:
@@ -183,14 +215,31 @@ def _unescape(value: str) -> str:
 
 
 def _number(data: Any) -> int:
+    if not isinstance(data, (str, int)):
+        raise TypeError("it takes a whole number")
     return int(data, 0) if isinstance(data, str) else int(data)
+
+
+def _one(data: Any) -> str:
+    if isinstance(data, (list, dict)):
+        raise TypeError("it takes one text")
+    return "" if data is None else str(data)
+
+
+def _many(data: Any) -> bytes:
+    if not isinstance(data, (list, tuple)):
+        raise TypeError("it takes a list of texts")
+    items = [_one(item) for item in data]
+    if not all(items) or any("\0" in item for item in items):
+        raise ValueError("an empty text, or a NUL in one, would end the list")
+    return "".join(f"{item}\0" for item in items).encode("utf-16-le") + b"\0\0"
 
 
 def _show(value: Value | None) -> str:
     if value is None:
         return "-"
     kind, data = value
-    if kind == SZ and text(untext(data)) == data:
+    if kind == SZ and text(untext(data)) == data and not _UNPRINTABLE.search(untext(data)):
         return '"' + untext(data).replace("\\", "\\\\").replace('"', '\\"') + '"'
     if kind == DWORD and len(data) == 4:
         return f"dword:{struct.unpack('<I', data)[0]:08x}"

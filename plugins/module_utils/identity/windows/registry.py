@@ -51,6 +51,7 @@ def by_hive(changes: Iterable[Change]) -> dict[str, list[tuple[str, Change]]]:
     planned: dict[str, list[tuple[str, Change]]] = {}
     for change in changes:
         file, key = hives.place(change.key)
+        hives.check_value_names(change)
         planned.setdefault(file, []).append((key, change))
     return planned
 

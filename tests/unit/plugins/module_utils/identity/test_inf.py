@@ -103,9 +103,20 @@ def test_device_is_found_by_its_class() -> None:
         (b"\x00\x01\x02MZ", "no section"),
         (b"[autorun]\r\nopen=setup.exe\r\n", "no section"),
         (b"", "no section"),
-        ("[Version]\r\n".encode("utf-16")[:-1], "not text in utf-16"),
+        ("[Version]\r\n".encode("utf-16") + b"\0\xd8", "not text in utf-16"),
     ],
 )
 def test_what_is_no_inf_is_named(data: bytes, said: str) -> None:
     with pytest.raises(IdentityError, match=rf"x\.inf: .*{said}"):
         parse(data, "x.inf", target())
+
+
+def test_last_half_character_is_left_out() -> None:
+    text = (INFS / "e1d.inf").read_text(encoding="ascii")
+    assert parse(text.encode("utf-16") + b"\r", "e1d.inf", target()) == inf("e1d.inf")
+
+
+def test_continued_line_ends_where_a_section_begins() -> None:
+    text = '[Version]\nClass=Net\n[Manufacturer]\n"source\t"=source\t,NTamd64, \\\n'
+    text += '[source.NTamd64]\n"Card"=Install,"PCI\\VEN_1&DEV_2\t", \\\n'
+    assert parse(text.encode(), "x.inf", target()).ids == {r"PCI\VEN_1&DEV_2"}
