@@ -9,8 +9,10 @@ DOCUMENTATION = r"""
 module: wait_for_checkin
 short_description: Wait until an armed machine has booted and checked in
 description:
-  - Waits for the check-in that comes with the machine's current token, and validates it. Shows on the controller what
-    the machine fetches on its way.
+  - Waits until the boot server has accepted a check-in with the machine's current token. Shows on the controller what
+    the machine fetches on its way, and which check-ins are refused meanwhile.
+  - Fails where two machines check in as this one, where the machine sends what cannot be used, and where what checked in has the
+    address of the controller.
   - Asks the host that the task runs on, so delegate it to the boot server.
   - All that a machine says of itself is untrusted. Every field is checked, but it is still only what the machine says.
 version_added: 0.1.0
@@ -52,7 +54,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 checkin:
-  description: What the machine said of itself, validated.
+  description: What the machine said of itself, validated, with what M(reimage.lab.checkin_info) adds to it.
   returned: success
   type: dict
   sample:
@@ -71,6 +73,10 @@ checkin:
     build: "20261121"
     disks: [{path: /dev/vda, size: 8589934592, model: "", serial: "", wwn: ""}]
     received_at: 1795226432.5
+    fetched_by: [10.77.1.101]
+    challenge:
+      nonce: 5f0c8f1d3b7a4e2996d1c0b8a7f6e5d4
+      answer: 9b74c9897bac770ffc029102a200c5de9f0c8f1d3b7a4e2996d1c0b8a7f6e5d4
 seconds:
   description: How long this task waited.
   returned: success
