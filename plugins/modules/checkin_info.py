@@ -81,13 +81,13 @@ dhcp:
   type: str
 """
 
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.reimage.lab.plugins.module_utils.boot.addresses import controller
 from ansible_collections.reimage.lab.plugins.module_utils.boot.checkins import CheckinError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import load_configuration
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
@@ -113,7 +113,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         if checkin or len(fetched) > module.params["known"] or time.monotonic() >= deadline:
             break
         time.sleep(min(1.0, max(0.0, deadline - time.monotonic())))
-    if checkin and checkin["address"] == _controller():
+    if checkin and checkin["address"] == controller():
         raise CheckinError(f"{checkin['address']}, which checked in as {mac}, is the address of the controller")
     result: dict[str, Any] = {"changed": False, "checkin": checkin, "target": arming.target, "armed_at": arming.armed_at}
     result.update(now=round(time.time(), 3), fetched=fetched, waiting=sum(1 for _path in layout.arrivals.glob("*.json")))
@@ -121,11 +121,6 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if module.params["hints"]:
         result["dhcp"] = dhcp_seen(arming)
     return result
-
-
-def _controller() -> str:
-    """Return where this task comes from, as this server sees it; nothing where there is no SSH, or sudo has dropped it."""
-    return os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from typing import Any, Iterable, Union
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
@@ -61,3 +62,8 @@ def own_addresses() -> frozenset[str]:
     """Return all addresses of the computer that this runs on."""
     interfaces = json.loads(run(["ip", "-json", "address"]).stdout)
     return frozenset(info["local"] for interface in interfaces for info in interface["addr_info"] if "local" in info)
+
+
+def controller() -> str:
+    """Return where the run comes from, as this server sees it; nothing where there is no SSH, or sudo has dropped it."""
+    return os.environ.get("SSH_CONNECTION", "").partition(" ")[0]

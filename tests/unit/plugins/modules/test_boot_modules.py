@@ -17,7 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import Outcome, Refusal, save_outcome
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming, load_arming
-from ansible_collections.reimage.lab.plugins.modules import boot_target, checkin_info, machine_state
+from ansible_collections.reimage.lab.plugins.modules import boot_target, checkin_info, machine_info, machine_state
 
 MAC = "52:54:00:77:01:01"
 
@@ -52,7 +52,7 @@ def test_failed_reload_fails_the_module(layout: Layout, capsys: pytest.CaptureFi
     assert result["failed"] and "false: failed with exit code 1" in result["msg"]
 
 
-@pytest.mark.parametrize("module", [boot_target, machine_state, checkin_info])
+@pytest.mark.parametrize("module", [boot_target, machine_state, machine_info, checkin_info])
 def test_malformed_mac_is_one_clear_error(layout: Layout, capsys: pytest.CaptureFixture[str], module: ModuleType) -> None:
     more = {"target": "automation"} if module is boot_target else {}
     result = call(module, capsys, mac="pc-01", root=str(layout.root), **more)
@@ -158,6 +158,28 @@ class TestCheckin:
         result = call(checkin_info, capsys, mac=MAC, root=str(layout.root))
         assert result["failed"]
         assert result["msg"] == f"10.77.1.1, which checked in as {MAC}, is the address of the controller"
+
+    def test_what_is_known_of_a_machine_holds_its_check_in_unless_that_cannot_be_used(
+        self, layout: Layout, capsys: pytest.CaptureFixture[str], arming: Arming, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSH_CONNECTION", "10.77.1.1 50000 10.77.1.2 22")
+        keys = {"host_keys": ["ssh-ed25519 AAAA"], "received_at": 1.0}
+        rival = Refusal(2.0, "10.77.1.66", "another", by_machine=True)
+        monkeypatch.setattr(machine_info, "answers", lambda checkin: checkin["address"] == "10.77.1.101")
+        for outcome, address in (
+            (Outcome(arming.armed_at), None),
+            (Outcome(arming.armed_at, {"address": "10.77.1.101", **keys}), "10.77.1.101"),
+            (Outcome(arming.armed_at, {"address": "10.77.1.101", **keys}).refuse(rival), None),
+            (Outcome(arming.armed_at, {"address": "10.77.1.1", **keys}), None),
+        ):
+            save_outcome(layout, MAC, outcome)
+            result = call(machine_info, capsys, mac=MAC, root=str(layout.root))
+            assert (result["checkin"] or {}).get("address") == address
+            assert result["in_automation"] == (address is not None)
+            assert (result["armed_at"], result["machine"]["state"]) == (arming.armed_at, "registered")
+        call(boot_target, capsys, mac=MAC, target="local", root=str(layout.root), reload=["true"])
+        result = call(machine_info, capsys, mac=MAC, root=str(layout.root))
+        assert (result["armed_at"], result["checkin"], result["in_automation"]) == (None, None, False)
 
     def test_refused_and_waiting_check_ins_are_told(
         self, layout: Layout, capsys: pytest.CaptureFixture[str], arming: Arming
