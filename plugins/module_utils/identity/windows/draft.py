@@ -61,7 +61,7 @@ class Draft:
 
     def _delete(self, path: str) -> None:
         if not path:
-            raise IdentityError(f"{self._hive.path}: the root of a hive cannot be deleted: name the keys in it")
+            raise IdentityError(f"{self._hive.name}: the root of a hive cannot be deleted: name the keys in it")
         key = folded(path)
         for below in [name for name in self._after if name == key or name.startswith(f"{key}\\")]:
             del self._after[below]

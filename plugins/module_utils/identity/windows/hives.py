@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hive_file
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import DWORD, Change, Value, untext
 
 try:
@@ -41,27 +42,28 @@ _SHORT = {"HKLM": "HKEY_LOCAL_MACHINE", "HKU": "HKEY_USERS", "HKCR": r"HKEY_LOCA
 class Hive:
     """One hive, opened for reading, or a copy of it for changing."""
 
-    def __init__(self, path: Path, *, write: bool = False) -> None:
+    def __init__(self, path: Path, *, write: bool = False, name: str = "") -> None:
         if hivex is None:
             raise IdentityError("the Python library hivex is not installed here: install python3-hivex")
         self.path = path
-        with path.open("rb") as file:
-            head = file.read(12)
-        if head[:4] != b"regf":
-            raise IdentityError(f"{path}: this is not a registry hive")
-        if head[4:8] != head[8:12]:
+        self.name = name or str(path)  # for messages
+        data = path.read_bytes()
+        if data[:4] == b"regf" and data[4:8] != data[8:12]:
             raise IdentityError(
-                f"{path}: this hive is dirty: Windows did not finish writing it, and its logs would be lost. Start the master,"
-                " shut it down, and capture it again"
+                f"{self.name}: this hive is dirty: Windows did not finish writing it, and its logs would be lost. Start the"
+                " master, shut it down, and capture it again"
             )
+        (hive_file.check if write else hive_file.check_head)(data, self.name)
+        self._big = hive_file.BIG if hive_file.minor_version(data) >= 4 else len(data)
+        self._extended: set[int] = set()  # keys in which others were made
         try:
             self._hive: Any = hivex.Hivex(str(path), write=write)
         except RuntimeError as error:
-            raise IdentityError(f"{path}: this registry hive is damaged: {error}") from error
+            raise IdentityError(f"{self.name}: this registry hive is damaged: {error}") from error
 
     def node(self, path: str) -> int | None:
         """Return the node of a key, or None if there is none."""
-        node = self._hive.root()
+        node = self._ask("root")
         for name in filter(None, path.split("\\")):
             node = self._child(node, name)
             if node is None:
@@ -74,9 +76,9 @@ class Hive:
         if node is None:
             return None
         found = {}
-        for value in self._hive.node_values(node):
-            kind, data = self._hive.value_value(value)
-            found[str(self._hive.value_key(value))] = (int(kind), bytes(data))
+        for value in self._ask("node_values", node):
+            kind, data = self._ask("value_value", value)
+            found[str(self._ask("value_key", value))] = (int(kind), bytes(data))
         return found
 
     def get(self, path: str, name: str) -> Value | None:
@@ -99,49 +101,69 @@ class Hive:
     def children(self, path: str) -> list[str]:
         """Return the names of the keys in a key."""
         node = self.node(path)
-        return [] if node is None else [str(self._hive.node_name(child)) for child in self._hive.node_children(node)]
+        return [] if node is None else [str(self._ask("node_name", child)) for child in self._ask("node_children", node)]
 
     def apply(self, path: str, change: Change) -> None:
         """Have a key be as it should, in memory; C(commit) writes it."""
         node = self.node(path)
         if change.delete:
             if node is not None:
-                self._hive.node_delete_child(node)
+                self._ask("node_delete_child", node)
             return
-        wanted = merged(self.values(path) or {}, change.values)
+        before = self.values(path) or {}
+        wanted = merged(before, change.values)
         if node is None:
             node = self._make(path)
-        if wanted != self.values(path):
-            self._hive.node_set_values(node, [{"key": key, "t": kind, "value": data} for key, (kind, data) in wanted.items()])
+        if wanted != before:
+            self._check_sizes(path, wanted)
+            self._ask("node_set_values", node, [{"key": key, "t": kind, "value": data} for key, (kind, data) in wanted.items()])
 
-    def commit(self) -> None:
-        """Write what was changed to the file that was opened."""
-        self._hive.commit(None)
+    def commit(self) -> bytes:
+        """Write what was changed to the file that was opened, and return it."""
+        self._ask("commit", None)
+        data = bytearray(self.path.read_bytes())
+        for key in self._extended:
+            hive_file.sort_keys(data, key)
+        self.path.write_bytes(data)
+        return bytes(data)
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of hivex."""
+        try:
+            return getattr(self._hive, method)(*arguments)
+        except (RuntimeError, ValueError, OverflowError) as error:  # a name that is no text is a ValueError
+            raise IdentityError(f"{self.name}: this registry hive is damaged, or too big ({method}: {error})") from error
+
+    def _check_sizes(self, path: str, values: Mapping[str, Value]) -> None:
+        """Refuse what hivex would write wrong: it writes all values of a key anew, each into one cell."""
+        for name, (_kind, data) in values.items():
+            if len(data) > self._big:
+                raise IdentityError(
+                    f"{self.name}: {path}: the value {name!r} has {len(data)} bytes. Values of a key that holds one of more than"
+                    f" {self._big} bytes cannot be changed here: have Windows change it at its first start"
+                )
 
     def _make(self, path: str) -> int:
-        node = self._hive.root()
+        node = self._ask("root")
         for name in filter(None, path.split("\\")):
             child = self._child(node, name)
-            node = self._hive.node_add_child(node, name) if child is None else child
+            if child is None:
+                self._extended.add(node)
+                child = self._ask("node_add_child", node, name)
+            node = child
         return int(node)
 
     def _child(self, node: int, name: str) -> int | None:
-        found: int | None = self._hive.node_get_child(node, name)
+        found: int | None = self._ask("node_get_child", node, name)
         if found is None and not name.isascii():  # hivex ignores the case of ASCII alone
-            same = (child for child in self._hive.node_children(node) if folded(self._hive.node_name(child)) == folded(name))
+            same = (child for child in self._ask("node_children", node) if folded(self._ask("node_name", child)) == folded(name))
             found = next(same, None)
         return found
 
 
 def folded(name: str) -> str:
     """Return a name, or a path, by which Windows tells it from others: each character in upper case if that is one too."""
-    return "".join(_upper(letter) for letter in name)
-
-
-def _upper(letter: str) -> str:
-    upper = letter.upper()
-    # No letter beyond ASCII becomes one of ASCII, as the dotless i does for Python.
-    return upper if len(upper) == 1 and upper.isascii() == letter.isascii() else letter
+    return "".join(map(hive_file.upper, name))
 
 
 def merged(before: Mapping[str, Value], wanted: Mapping[str, Value | None]) -> dict[str, Value]:
@@ -160,7 +182,7 @@ def control_set(system: Hive) -> str:
     """Return the control set that Windows will use, such as C(ControlSet001); offline there is no CurrentControlSet."""
     current = system.number("Select", "Current")
     if current is None:
-        raise IdentityError(f"{system.path}: the hive does not say which control set is the current one")
+        raise IdentityError(f"{system.name}: the hive does not say which control set is the current one")
     return f"ControlSet{current:03d}"
 
 
@@ -213,8 +235,9 @@ def changed(data: bytes, name: str, changes: Sequence[tuple[str, Change]]) -> by
     with from_bytes(data, name, write=True) as hive:
         for key, change in changes:
             hive.apply(key, change)
-        hive.commit()
-        return hive.path.read_bytes()
+        new = hive.commit()
+    hive_file.check(new, f"{name}, as it would be written")
+    return new
 
 
 @contextmanager
@@ -226,4 +249,4 @@ def from_bytes(data: bytes, name: str, *, write: bool = False) -> Iterator[Hive]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, Path(name).name)
         copy.write_bytes(data)
-        yield Hive(copy, write=write)
+        yield Hive(copy, write=write, name=name)
