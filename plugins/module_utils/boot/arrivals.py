@@ -162,9 +162,10 @@ def main() -> None:
     """Do it once, for the folder that is the only argument."""
     try:
         for said in receive(Layout(Path(sys.argv[1]))):
-            print(said, flush=True)
+            sys.stdout.write(f"{said}\n")
+            sys.stdout.flush()
     except (ReimageError, OSError) as error:
-        sys.exit(mask_tokens(str(error)))  # the names of what arrives begin with tokens
+        raise SystemExit(mask_tokens(str(error))) from None  # the names of what arrives begin with tokens
 
 
 if __name__ == "__main__":
