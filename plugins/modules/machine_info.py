@@ -33,7 +33,9 @@ lease:
   returned: success
   type: dict
 armed_at:
-  description: When it was armed, in seconds since the epoch by the boot server's clock; null if it is not.
+  description:
+    - When it was armed, in seconds since the epoch by the boot server's clock; null if it is not, or if its check-in cannot be
+      used, so that it is to be armed anew.
   returned: success
   type: float
 now:
@@ -71,8 +73,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     layout, mac = Layout(Path(module.params["root"])), parse_mac(module.params["mac"])
-    lease, arming = held(layout, mac), load_arming(layout, mac)
-    checkin = usable_checkin(layout, arming) if arming else None
+    lease = held(layout, mac)
+    arming, checkin = usable(layout, mac)
     return {
         "changed": False,
         "machine": load_record(layout, mac),
@@ -84,13 +86,16 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     }
 
 
-def usable_checkin(layout: Layout, arming: Arming) -> dict[str, Any] | None:
-    """Return the check-in of a machine, unless there is none, or something is wrong with it: then it is to be armed anew."""
+def usable(layout: Layout, mac: str) -> tuple[Arming | None, dict[str, Any] | None]:
+    """Return what a machine is armed for, and its check-in; neither where something is wrong with that: it is to be armed anew."""
     try:
-        checkin = load_checkin(layout, arming)
+        arming = load_arming(layout, mac)
+        checkin = load_checkin(layout, arming) if arming else None
     except BootError:
-        return None
-    return None if checkin is None or checkin["address"] == controller() else checkin
+        return None, None
+    if checkin is not None and checkin["address"] == controller():
+        return None, None
+    return arming, checkin
 
 
 def answers(checkin: dict[str, Any]) -> bool:
