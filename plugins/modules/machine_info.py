@@ -87,7 +87,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def usable(layout: Layout, mac: str) -> tuple[Arming | None, dict[str, Any] | None]:
-    """Return what a machine is armed for, and its check-in; neither where something is wrong with that: it is to be armed anew."""
+    """Return what a machine is armed for, and its check-in; neither where it is to be armed anew, for they are wrong."""
     try:
         arming = load_arming(layout, mac)
         checkin = load_checkin(layout, arming) if arming else None
