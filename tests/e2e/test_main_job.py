@@ -196,8 +196,9 @@ def test_second_run_goes_on_where_controller_and_power_failed_the_first(play: Pl
     os.truncate(disk, 0)
     os.truncate(disk, size)
     arguments = command("reimage-lab.yml", "target=pc-01", "reimage_force=true")
+    looks = {"reimage_hooks": {"before": {"writing": [str(Path(__file__).parent / "hooks/consoles.yml")]}}}
     with (tmp_path / "log").open("w") as log:
-        first = start(arguments, log)
+        first = start([*arguments, "-e", json.dumps(looks)], log)
         wait_until(lambda: records()["pc-01"]["state"] in ("booted", "preflight", "writing"), 300, "pc-01 to check in")
         with Monitor(ROOT / "var/lab/pcs/pc-01.qmp") as monitor:  # so that there is time for all of this
             limits = {"bps_wr": 2_000_000, **dict.fromkeys(("bps", "bps_rd", "iops", "iops_rd", "iops_wr"), 0)}
