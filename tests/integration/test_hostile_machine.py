@@ -107,6 +107,7 @@ class Played:
         environment = {**os.environ, "ANSIBLE_INJECT_FACT_VARS": "true", "ANSIBLE_SHOW_CUSTOM_STATS": "true"}
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=180)
         self.returncode, self.said = done.returncode, done.stdout + done.stderr
+        assert file.exists(), self.said
         found = json.loads(file.read_text())
         self.variables, self.local, self.groups = found["variables"], found["local"], found["groups"]
         names = {task.get("register") for task in tasks}
@@ -169,6 +170,10 @@ def walked(hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path) -> P
     hostile.answers("identity.json", json.dumps({"image": WANTED, "hostname": f"pc-01{SEQUENCE}", **attack}))
     hostile.answers("uname", f"pc-01{SEQUENCE}\n")
     hostile.answers("machine-id", f"f00\nAAAA{SEQUENCE}\n/dev/vda2\n")
+    challenge = {"nonce": "n0", "answer": "f" * 64}
+    hostile.answers(
+        "^printf %s%s n0 ", f"{challenge['answer']}  -\nb1\n"
+    )  # it was armed, and shows the token that it was started with
     known = tmp_path / "known"
     known.mkdir()
     for system in ("automation", "production"):
@@ -185,6 +190,8 @@ def walked(hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path) -> P
         }
         for place, do in STEPS
     ]
+    address = hostile.variables["ansible_host"]
+    checkin = {"address": address, "host_keys": hostile.host_keys, "build": "b1", "challenge": challenge}
     return Played(
         tmp_path,
         hostile,
@@ -193,7 +200,7 @@ def walked(hostile: HostileMachine, attack: dict[str, Any], tmp_path: Path) -> P
         reimage_root=str(tmp_path),
         reimage_known_hosts=str(known),
         reimage_macs=["52:54:00:77:01:01"],
-        reimage_seen={"checkin": {"address": hostile.variables["ansible_host"], "host_keys": hostile.host_keys}},
+        reimage_seen={"checkin": checkin},
         reimage_looked_up={"images": [{"name": "lab", "version": "20261121T010000Z", "digest": "0" * 64}]},
         reimage_image="lab",
         reimage_share_password="password of the share",
