@@ -10,9 +10,9 @@ import fcntl
 import os
 import re
 
-from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import write_json
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
 
 _RECORD = re.compile(r"[0-9a-f]{2}(?:-[0-9a-f]{2}){5}\.json")
 
@@ -22,15 +22,13 @@ def list_records(layout: Layout) -> None:
     try:
         folder = os.open(layout.states, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise BootError(f"{layout.states}: cannot be read: {error.strerror}") from error
+        raise FleetError(f"{layout.states}: cannot be read: {error.strerror}") from error
     try:
         # Of several that write records at once, the last one to come here sees all of them.
         fcntl.flock(folder, fcntl.LOCK_EX)
         with os.scandir(folder) as entries:
             files = [entry for entry in entries if _RECORD.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
-        write_json(
-            layout.states / "index.json", {entry.name: _version(entry) for entry in sorted(files, key=lambda entry: entry.name)}
-        )
+        write_json(layout.states / "index.json", dict(sorted((entry.name, _version(entry)) for entry in files)))
     finally:
         os.close(folder)
 
