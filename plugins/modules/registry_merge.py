@@ -13,7 +13,10 @@ description:
   - Merges registry files, as regedit exports them, and declared keys into the hives of a Windows on a disk.
   - C(HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet), which does not exist in a Windows that is not running, means the control set
     that Windows will use.
-  - A hive is written once, and only if something in it differs. If one change cannot be, nothing is written.
+  - A hive is written once, and only if something in it differs. If one change cannot be, nothing is written. Each change sees the
+    result of those before it, so that the last one wins.
+  - A hive that Windows did not finish writing is completed from its transaction logs. One that is damaged is refused, and so is a
+    change of a key with a value of more than 16,344 bytes.
   - Without O(disk) and O(path), only what is declared is checked, so that a mistake is found before a disk is written.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment:

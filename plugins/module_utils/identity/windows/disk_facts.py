@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import Partition, partitions
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hives
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hive_log, hives
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.hives import Hive, control_set
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import BINARY, DWORD, Change
@@ -88,9 +88,9 @@ def mend(disk: str, *, dry_run: bool = False) -> list[str]:
     """Have the Windows of a disk look for it where it is, and return the files that were, or would be, changed."""
     with partitions(disk, FILESYSTEMS, read_only=dry_run) as found:
         facts = _read(disk, found)
-        for partition, file, changes in [] if dry_run else facts.mends:
-            hive = hives.changed(read_file(partition, file) or b"", file, changes)
-            write_file(partition, file, hive)
+        new = [(partition, file, _changed(partition, file, changes)) for partition, file, changes in facts.mends]
+        for partition, file, data in [] if dry_run else new:
+            write_file(partition, file, data)
         return [file for _partition, file, _changes in facts.mends]
 
 
@@ -163,13 +163,22 @@ def _boot(facts: Facts, found: list[Partition], places: dict[str, Place], window
         if data is None:
             continue
         changes = []
-        with hives.from_bytes(data, file) as hive:
-            for key, wanted in _devices(hive, places[partition.name], places[windows.name]):
-                changes += _element(facts, hive, key, wanted, places)
+        hive = Hive(data, file, logs=_logs(partition, file))
+        for key, wanted in _devices(hive, places[partition.name], places[windows.name]):
+            changes += _element(facts, hive, key, wanted, places)
         if changes:
             facts.mends.append((partition, file, changes))
         return
     facts.problems.append("there is no boot configuration (BCD) on the disk")
+
+
+def _changed(partition: Partition, file: str, changes: list[tuple[str, Change]]) -> bytes:
+    return hives.changed(read_file(partition, file) or b"", file, changes, _logs(partition, file))
+
+
+def _logs(partition: Partition, file: str) -> list[bytes]:
+    """Return what the transaction logs of a hive hold."""
+    return [log for log in (read_file(partition, file + ending) for ending in hive_log.ENDINGS) if log]
 
 
 def _devices(hive: Hive, boot: Place, windows: Place) -> list[tuple[str, Place]]:

@@ -33,9 +33,7 @@ def check_head(data: bytes, name: str) -> None:
         raise IdentityError(f"{name}: this is not a registry hive")
     if len(data) < BASE + BIN:
         raise DamagedError(f"{name}: this registry hive is cut off after {len(data)} bytes: capture the master again")
-    words = reduce(xor, struct.unpack_from("<127I", data))
-    checksum = {0: 1, _NONE: _NONE - 1}.get(words, words)
-    if struct.unpack_from("<I", data, 508)[0] != checksum:
+    if struct.unpack_from("<I", data, 508)[0] != checksum(data):
         raise DamagedError(f"{name}: this registry hive is damaged: the checksum of its head is wrong")
     major, minor, kind, layout, _root, size = struct.unpack_from("<6I", data, 20)
     if (major, kind, layout) != (1, 0, 1) or not 3 <= minor <= 6:
@@ -48,6 +46,12 @@ def check_head(data: bytes, name: str) -> None:
     for start, length in _bins(data, size):
         if length == 0:
             raise DamagedError(f"{name}: this registry hive is damaged: there is no bin at byte {BASE + start}")
+
+
+def checksum(data: bytes | bytearray) -> int:
+    """Return the checksum that the head of a hive, or of a log, should have."""
+    words: int = reduce(xor, struct.unpack_from("<127I", data))
+    return {0: 1, _NONE: _NONE - 1}.get(words, words)
 
 
 def check(data: bytes, name: str) -> None:

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hive_file
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hive_file, hive_log
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import DWORD, Change, Value, untext
 
 try:
@@ -40,26 +39,31 @@ _SHORT = {"HKLM": "HKEY_LOCAL_MACHINE", "HKU": "HKEY_USERS", "HKCR": r"HKEY_LOCA
 
 
 class Hive:
-    """One hive, opened for reading, or a copy of it for changing."""
+    """One hive, in memory.
 
-    def __init__(self, path: Path, *, write: bool = False, name: str = "") -> None:
+    I(data) is what is in its file, with its logs replayed if Windows did not finish writing it.
+
+    :param name: What to call it in an error.
+    :param logs: What its transaction logs hold.
+    :param write: Allow C(apply) and C(commit).
+    :raises IdentityError: It is dirty and no log fits it, or it is cut or damaged.
+    """
+
+    def __init__(self, data: bytes, name: str, *, logs: Sequence[bytes] = (), write: bool = False) -> None:
         if hivex is None:
             raise IdentityError("the Python library hivex is not installed here: install python3-hivex")
-        self.path = path
-        self.name = name or str(path)  # for messages
-        data = path.read_bytes()
-        if data[:4] == b"regf" and data[4:8] != data[8:12]:
-            raise IdentityError(
-                f"{self.name}: this hive is dirty: Windows did not finish writing it, and its logs would be lost. Start the"
-                " master, shut it down, and capture it again"
-            )
-        (hive_file.check if write else hive_file.check_head)(data, self.name)
-        self._big = hive_file.BIG if hive_file.minor_version(data) >= 4 else len(data)
+        self.data = _clean(data, name, logs)
+        self.name = name
+        (hive_file.check if write else hive_file.check_head)(self.data, name)
+        self._big = hive_file.BIG if hive_file.minor_version(self.data) >= 4 else len(self.data)
         self._extended: set[int] = set()  # keys in which others were made
-        try:
-            self._hive: Any = hivex.Hivex(str(path), write=write)
-        except RuntimeError as error:
-            raise IdentityError(f"{self.name}: this registry hive is damaged: {error}") from error
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(self.data)
+            file.flush()
+            try:
+                self._hive: Any = hivex.Hivex(file.name, write=write)
+            except RuntimeError as error:
+                raise IdentityError(f"{name}: this registry hive is damaged: {error}") from error
 
     def node(self, path: str) -> int | None:
         """Return the node of a key, or None if there is none."""
@@ -104,7 +108,7 @@ class Hive:
         return [] if node is None else [str(self._ask("node_name", child)) for child in self._ask("node_children", node)]
 
     def apply(self, path: str, change: Change) -> None:
-        """Have a key be as it should, in memory; C(commit) writes it."""
+        """Have a key be as it should; C(commit) returns the result."""
         node = self.node(path)
         if change.delete:
             if node is not None:
@@ -119,12 +123,12 @@ class Hive:
             self._ask("node_set_values", node, [{"key": key, "t": kind, "value": data} for key, (kind, data) in wanted.items()])
 
     def commit(self) -> bytes:
-        """Write what was changed to the file that was opened, and return it."""
-        self._ask("commit", None)
-        data = bytearray(self.path.read_bytes())
+        """Return the hive with what was changed."""
+        with tempfile.NamedTemporaryFile() as file:
+            self._ask("commit", file.name)
+            data = bytearray(Path(file.name).read_bytes())
         for key in self._extended:
             hive_file.sort_keys(data, key)
-        self.path.write_bytes(data)
         return bytes(data)
 
     def _ask(self, method: str, *arguments: Any) -> Any:
@@ -230,23 +234,24 @@ def root_of(file: str) -> str:
     return next(start for start, name in _FILES if name == file)
 
 
-def changed(data: bytes, name: str, changes: Sequence[tuple[str, Change]]) -> bytes:
+def changed(data: bytes, name: str, changes: Sequence[tuple[str, Change]], logs: Sequence[bytes] = ()) -> bytes:
     """Return a hive with changes made to it."""
-    with from_bytes(data, name, write=True) as hive:
-        for key, change in changes:
-            hive.apply(key, change)
-        new = hive.commit()
+    hive = Hive(data, name, logs=logs, write=True)
+    for key, change in changes:
+        hive.apply(key, change)
+    new = hive.commit()
     hive_file.check(new, f"{name}, as it would be written")
     return new
 
 
-@contextmanager
-def from_bytes(data: bytes, name: str, *, write: bool = False) -> Iterator[Hive]:
-    """Open a copy of a hive.
-
-    :param name: What it is, for messages.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, Path(name).name)
-        copy.write_bytes(data)
-        yield Hive(copy, write=write, name=name)
+def _clean(data: bytes, name: str, logs: Sequence[bytes]) -> bytes:
+    """Return a hive as Windows would load it."""
+    if data[:4] != b"regf" or len(data) < hive_file.BASE or not hive_log.is_dirty(data):
+        return data
+    replayed = hive_log.replay(data, logs)
+    if replayed is None and data[4:8] != data[8:12]:
+        raise IdentityError(
+            f"{name}: this hive is dirty: Windows did not finish writing it, and none of its logs (LOG1, LOG2) fits it. Start the"
+            " master, shut it down, and capture it again"
+        )
+    return replayed or data

@@ -62,7 +62,7 @@ def inspect(volume: Volume) -> Windows:
     version = r"Microsoft\Windows NT\CurrentVersion"
     build = software.text(version, "CurrentBuildNumber") or software.text(version, "CurrentBuild")
     if not build.isdigit():
-        raise IdentityError(f"{software.path}: the hive does not say which build of Windows this is")
+        raise IdentityError(f"{software.name}: the hive does not say which build of Windows this is")
     current = control_set(system)
     found = Windows(
         build=int(build),
@@ -110,7 +110,7 @@ def stale_answer_files(volume: Volume, system: Hive) -> list[str]:
 def _architecture(system: Hive, current: str) -> str:
     name = system.text(rf"{current}\Control\Session Manager\Environment", "PROCESSOR_ARCHITECTURE").lower()
     if name not in _ARCHITECTURES:
-        raise IdentityError(f"{system.path}: the architecture {name!r} is unknown; there is {', '.join(_ARCHITECTURES)}")
+        raise IdentityError(f"{system.name}: the architecture {name!r} is unknown; there is {', '.join(_ARCHITECTURES)}")
     return _ARCHITECTURES[name]
 
 

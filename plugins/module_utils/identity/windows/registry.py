@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Iterable, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hives
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hive_log, hives
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.draft import Draft
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.hives import Hive
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import HEADER, Change, Value, show
@@ -36,11 +36,12 @@ class Merged:
 
 
 def open_hive(volume: Volume, file: str) -> Hive:
-    """Open a hive for reading."""
+    """Open a hive for reading, with what its logs hold."""
     path = volume.find(file)
     if path is None:
         raise IdentityError(f"{volume.root}: there is no {file}")
-    return Hive(path)
+    logs = [volume.read(file + ending) for ending in hive_log.ENDINGS]
+    return Hive(volume.read(file) or b"", str(path), logs=[log for log in logs if log])
 
 
 def by_hive(changes: Iterable[Change]) -> dict[str, list[tuple[str, Change]]]:
@@ -71,7 +72,7 @@ def plan(volume: Volume, changes: Iterable[Change]) -> Merged:
         different = list(draft.changes())
         if not different:
             continue
-        result.contents[file] = hives.changed(hive.path.read_bytes(), str(hive.path), different)
+        result.contents[file] = hives.changed(hive.data, hive.name, different)
         start = hives.root_of(file)
         for key, change in different:
             before = hive.values(key)
