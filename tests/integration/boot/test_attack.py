@@ -62,14 +62,15 @@ def start_run(tmp_path: Path, network: WebServer, hostile: HostileMachine) -> su
         "reimage_known_hosts": str(tmp_path),
         "reimage_power_tasks": str(tmp_path / "nothing.yml"),
         "reimage_booted_timeout": 60,
-        "reimage_walk": "reimage",
+        "reimage_image": "classroom",
+        "reimage_looked_up": {"images": [{"name": "classroom", "version": "1", "digest": ""}]},
         "reimage_walks": {"reimage": steps},
     }
     hosts = {
         "pc-01": hostile.variables,
         "server": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
     }
-    role = {"ansible.builtin.include_role": {"name": "reimage.lab.reimage", "tasks_from": "walk.yml"}}
+    role = {"ansible.builtin.include_role": {"name": "reimage.lab.reimage"}}
     files = {
         "nothing.yml": [],
         "wait.yml": [{"ansible.builtin.wait_for": {"path": str(tmp_path / "go"), "timeout": 60}, "delegate_to": "server"}],
