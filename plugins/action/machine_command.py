@@ -17,7 +17,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.untrusted import (
     read_text,
     read_whole,
 )
-from ansible_collections.reimage.lab.plugins.plugin_utils.machine import MachineAction
+from ansible_collections.reimage.lab.plugins.plugin_utils.machine import MachineAction, TooLongError, at_most
 from ansible_collections.reimage.lab.plugins.plugin_utils.results import message
 
 INTERVAL = 3.0
@@ -32,6 +32,7 @@ class ActionModule(MachineAction):
                 "cmd": {"type": "str", "required": True},
                 "stdin": {"type": "str", "no_log": True},
                 "stdin_file": {"type": "path"},
+                "timeout": {"type": "int", "default": 120},
                 "wait": {"type": "int", "default": 0},
             },
             mutually_exclusive=[("stdin", "stdin_file")],
@@ -39,7 +40,9 @@ class ActionModule(MachineAction):
         if self._task.check_mode:
             return {"changed": False, "skipped": True}
         try:
-            said = self._run(options["cmd"], self._given(options), options["wait"])
+            said = self._run(options, self._given(options))
+        except TooLongError:
+            return {"failed": True, "msg": f"it did not end within {options['timeout']} s: {options['cmd']}"}
         except AnsibleConnectionFailure as error:
             within = f" within {options['wait']} s" if options["wait"] else ""
             return {"failed": True, "msg": f"it does not answer{within}: {message(error.message)}"}
@@ -56,16 +59,17 @@ class ActionModule(MachineAction):
             return None
         return Path(self._loader.get_real_file(self._find_needle("files", options["stdin_file"]))).read_bytes()
 
-    def _run(self, command: str, given: bytes | None, wait: int) -> dict[str, Any]:
+    def _run(self, options: dict[str, Any], given: bytes | None) -> dict[str, Any]:
         """Return what the command said, once the machine answers."""
         if self._connection.has_option("use_tty"):
             self._connection.set_option("use_tty", False)  # it would mix what is printed with errors
-        deadline = time.monotonic() + wait
+        deadline = time.monotonic() + options["wait"]
         while True:
-            if wait:
+            if options["wait"]:
                 self._connection.reset()  # a machine that has restarted is not who it was
             try:
-                answer: dict[str, Any] = self._low_level_execute_command(command, in_data=given, executable=False)
+                with at_most(options["timeout"]):
+                    answer: dict[str, Any] = self._low_level_execute_command(options["cmd"], in_data=given, executable=False)
                 return answer
             except AnsibleConnectionFailure:
                 if time.monotonic() >= deadline:

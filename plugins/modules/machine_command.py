@@ -37,6 +37,12 @@ options:
   stdin_file:
     description: A file on the controller that the command reads from its standard input, byte by byte.
     type: path
+  timeout:
+    description:
+      - Seconds after which a command that has not ended has failed. A machine could take a command and never answer.
+      - This is instead of the keyword of that name, which does not go with it.
+    type: int
+    default: 120
   wait:
     description: For how many seconds a machine that does not answer is tried again.
     type: int

@@ -9,7 +9,9 @@ All modules of this collection run through this. C(meta/runtime.yml) names the a
 
 from __future__ import annotations
 
-from typing import Any
+import signal
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
@@ -19,6 +21,26 @@ from ansible_collections.reimage.lab.plugins.plugin_utils.results import LARGEST
 
 MOST_WARNINGS = 10
 display = Display()
+
+
+class TooLongError(BaseException):
+    """Not an Exception, which the SSH connection would take for a reason to try again."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise C(TooLongError) in the block when its time is over: a machine may take a command and never answer."""
+
+    def stop(*_signal: object) -> None:
+        raise TooLongError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class MachineAction(ActionBase):

@@ -16,17 +16,19 @@ import json
 import posixpath
 import re
 import time
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Iterator
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.utils.display import Display
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import read_progress
 from ansible_collections.reimage.lab.plugins.module_utils.untrusted import UntrustedError, read_object
-from ansible_collections.reimage.lab.plugins.plugin_utils.machine import MachineAction
+from ansible_collections.reimage.lab.plugins.plugin_utils.machine import MachineAction, TooLongError, at_most
 from ansible_collections.reimage.lab.plugins.plugin_utils.results import Fields, documented
 
 INTERVAL = 2.0
 SILENCE = 90.0  # seconds: a switch may start anew
+PATIENCE = 300  # seconds in which a command that only looks, or only starts the work, must have ended
 GONE = "gone"
 STATUS = "ansible.legacy.async_status"
 MIB = 1 << 20
@@ -77,9 +79,10 @@ class ProgressAction(MachineAction):
         """Start the job, which ends itself after its time, even if nobody looks any more."""
         self._task.async_val = timeout
         try:
-            started: dict[str, Any] = self._execute_module(
-                module_name=self._task.action, module_args=arguments, task_vars=task_vars, wrap_async=True
-            )
+            with answering():
+                started: dict[str, Any] = self._execute_module(
+                    module_name=self._task.action, module_args=arguments, task_vars=task_vars, wrap_async=True
+                )
         finally:
             self._task.async_val = 0
         return started if started.get("failed") or _is_job(started) else {"failed": True, "msg": "it did not start the work"}
@@ -144,7 +147,8 @@ class ProgressAction(MachineAction):
         self._shell(f"test -d {self._quote(posixpath.dirname(file))} && echo {self._quote(json.dumps(value))} >{target}")
 
     def _shell(self, command: str) -> str:
-        return str(self._low_level_execute_command(command).get("stdout", ""))
+        with answering():
+            return str(self._low_level_execute_command(command).get("stdout", ""))
 
     def _quote(self, text: str) -> str:
         quoted: str = self._connection._shell.quote(text)
@@ -153,11 +157,22 @@ class ProgressAction(MachineAction):
     def _status(self, job: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         folder = self.get_shell_option("async_dir", default="~/.ansible_async")
         arguments = {"jid": job["ansible_job_id"], "mode": "status", "_async_dir": folder}
-        return self._module(STATUS, arguments, task_vars)
+        with answering():
+            return self._module(STATUS, arguments, task_vars)
 
     def _module(self, name: str, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(module_name=name, module_args=arguments, task_vars=task_vars)
         return result
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Take a machine that holds on to a command for a silent one."""
+    try:
+        with at_most(PATIENCE):
+            yield
+    except TooLongError:
+        raise AnsibleConnectionFailure(f"it took a command and did not answer within {PATIENCE} s") from None
 
 
 def _is_job(job: dict[str, Any]) -> bool:

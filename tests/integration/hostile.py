@@ -24,7 +24,7 @@ MODULE = "_ANSIBALLZ_WRAPPER"  # matches every module
 # What sshd runs instead of the command that it was sent. A module comes through standard input, a raw command as the command.
 # Other commands are given no end of their input. Ansible believes in its temporary folder if it is told that there is one.
 _PROGRAM = r"""
-import json, os, re, sys
+import json, os, re, sys, time
 folder = os.path.dirname(os.path.abspath(__file__))
 command = os.environ.get("SSH_ORIGINAL_COMMAND", "")
 reads = re.search("python|cat *>|dd of=", command) and not sys.stdin.isatty()
@@ -36,6 +36,7 @@ answer = {"stdout": f"{made[1]}=/tmp/{made[1]}\n" if made else "", "stderr": "",
 for rule in json.load(open(folder + "/answers")):
     if re.search(rule["pattern"], command + "\n" + given):
         answer = rule
+        time.sleep(rule["seconds"])
         break
 sys.stdout.buffer.write(answer["stdout"].encode("utf-8", "surrogateescape"))
 sys.stdout.flush()
@@ -112,13 +113,14 @@ class HostileMachine:
         self._server.wait(10)
         shutil.rmtree(self._sockets)
 
-    def answers(self, pattern: str, stdout: str | dict[str, Any] = "", stderr: str = "", rc: int = 0) -> None:
+    def answers(self, pattern: str, stdout: str | dict[str, Any] = "", stderr: str = "", rc: int = 0, seconds: int = 0) -> None:
         """Have it answer what matches a regular expression, the command or what comes with it; the latest answer counts.
 
         :param stdout: A dictionary becomes JSON, as the result of a module.
+        :param seconds: How long it takes to answer.
         """
         text = stdout if isinstance(stdout, str) else json.dumps(stdout)
-        self._answers.insert(0, {"pattern": pattern, "stdout": text, "stderr": stderr, "rc": rc})
+        self._answers.insert(0, {"pattern": pattern, "stdout": text, "stderr": stderr, "rc": rc, "seconds": seconds})
         self._save()
 
     def heard(self) -> list[dict[str, str]]:

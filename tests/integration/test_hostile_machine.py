@@ -236,9 +236,10 @@ def test_machine_that_answers_nonsense_has_failed_in_words_that_can_be_shown(hos
         hostile.answers(f'{MODULE}(.|\n)*"{name}"', **answer)
     hostile.answers("a-command", stdout=SEQUENCE, stderr=SEQUENCE, rc=3)
     hostile.answers("a-lost-command", stderr=SEQUENCE, rc=255)
-    commands = {"command": "a-command", "lost": "a-lost-command"}
+    hostile.answers("a-command-that-never-ends", seconds=1000)
+    commands = {"command": "a-command", "lost": "a-lost-command", "endless": "a-command-that-never-ends"}
     tasks = [{"reimage.lab.linux_identity": {"path": "/", "hostname": name}, "register": name} for name in nonsense]
-    tasks += [{"reimage.lab.machine_command": {"cmd": cmd}, "register": name} for name, cmd in commands.items()]
+    tasks += [{"reimage.lab.machine_command": {"cmd": cmd, "timeout": 10}, "register": name} for name, cmd in commands.items()]
     played = Played(tmp_path, hostile, [{**task, "ignore_errors": True} for task in tasks])
     assert_plain(played.said)
     assert "UNREACHABLE" not in played.said
@@ -250,3 +251,4 @@ def test_machine_that_answers_nonsense_has_failed_in_words_that_can_be_shown(hos
     assert "it stopped answering" in played.registered["no_connection"]["msg"]
     assert (played.registered["command"]["rc"], "31mred" in played.registered["command"]["msg"]) == (3, True)
     assert "it does not answer" in played.registered["lost"]["msg"]
+    assert played.registered["endless"]["msg"] == "it did not end within 10 s: a-command-that-never-ends"

@@ -62,6 +62,16 @@ def test_tasks_of_the_role_believe_no_machine(file: Path) -> None:
         assert untrusted(task) == set(), f"{task['name']}: use reimage.lab.machine_command, or a module of this collection"
 
 
+def test_no_machine_can_hold_up_a_run() -> None:
+    """These bound each of their commands by themselves; for any other module, the task does."""
+    bounded = {f"reimage.lab.{name}" for name in ("machine_command", "image_capture", "image_deploy")}
+    for file in ROLE:
+        for task in tasks_in(yaml.safe_load(file.read_text())):
+            on_machine = {key for key in task if "." in key} - CONTROLLER - bounded
+            if on_machine and task.get("delegate_to") not in TRUSTED:
+                assert "timeout" in task, f"{file}: {task['name']}"
+
+
 def test_plays_on_machines_believe_none() -> None:
     servers = ("localhost", "routers", "{{ target | default('imaging_server') }}", "{{ target | default('routers') }}")
     plays = [play for file in (ROOT / "playbooks").glob("*.yml") for play in yaml.safe_load(file.read_text()) if "hosts" in play]

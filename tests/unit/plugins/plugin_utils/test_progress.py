@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,3 +126,11 @@ def test_note_of_an_earlier_job_that_makes_no_sense_is_none(deploy: Any, note: A
     wanted = json.dumps(["reimage.lab.image_deploy", {"name": "lab"}])
     noted = json.dumps({**note, "task": wanted} if isinstance(note, dict) and note is not JOB else note)
     assert deploy("\n" + json.dumps(RESULT), note=noted) == {"changed": True, "image": "lab/1"}
+
+
+def test_machine_that_takes_a_command_and_never_answers_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PATIENCE", 0.01)
+    monkeypatch.setattr(progress.MachineAction, "_low_level_execute_command", lambda *_words: time.sleep(60), raising=False)
+    action = progress.ProgressAction.__new__(progress.ProgressAction)
+    with pytest.raises(AnsibleConnectionFailure, match="it took a command and did not answer"):
+        action._shell("true")
