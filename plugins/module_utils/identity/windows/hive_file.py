@@ -19,6 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import
 BASE, BIN = 4096, 4096
 BIG = 16344  # bytes that a value has in one cell, from minor version 4 on
 _NONE = 0xFFFFFFFF
+_UNIT = 8  # bytes; cells begin and end at a multiple of it
 _NAME_IS_LATIN = 0x20
 _ENTRY_SIZES = {b"lf": 8, b"lh": 8, b"li": 4, b"ri": 4}
 
@@ -112,24 +113,27 @@ class _Walk:
     def __init__(self, data: bytes | bytearray) -> None:
         self._data = data
         self._root, self._size = struct.unpack_from("<II", data, 36)
-        self._cells: dict[int, int] = {}  # in use: where, and how long
+        self._starts = bytearray(
+            self._size // _UNIT
+        )  # for each unit: 1 if a cell that is in use begins there, 2 if it was visited
         for start, length in _bins(data, self._size):
             self._read_bin(start, length)
 
     def all(self) -> None:
         """Visit every key."""
-        pending, seen = [(self._root, _NONE)], set()
+        pending = [(self._root, _NONE)]
         while pending:
             key, parent = pending.pop()
-            if key in seen:
-                raise DamagedError(f"the key at {key} is in two keys")
-            seen.add(key)
             pending += [(below, key) for below in self._key(key, parent)]
+            if self._starts[key // _UNIT] == 2:
+                raise DamagedError(f"the key at {key} is in two keys")
+            self._starts[key // _UNIT] = 2
 
     def cell(self, offset: int, mark: bytes = b"", least: int = 0) -> bytes:
         """Return what a cell holds."""
-        length = self._cells.get(offset)
-        if length is None or length - 4 < least:
+        used = offset < self._size and offset % _UNIT == 0 and self._starts[offset // _UNIT]
+        length = -struct.unpack_from("<i", self._data, BASE + offset)[0] if used else 0
+        if length - 4 < least:
             raise DamagedError(f"{offset} is no cell of {least} bytes that is in use")
         found = bytes(self._data[BASE + offset + 4 : BASE + offset + length])
         if not found.startswith(mark):
@@ -162,10 +166,10 @@ class _Walk:
         place, end = start + 32, start + length
         while place < end:
             (size,) = struct.unpack_from("<i", self._data, BASE + place)
-            if size == 0 or size % 8 or place + abs(size) > end:
+            if size == 0 or size % _UNIT or place + abs(size) > end:
                 raise DamagedError(f"the cell at {place} has {size} bytes")
             if size < 0:
-                self._cells[place] = -size
+                self._starts[place // _UNIT] = 1
             place += abs(size)
 
     def _key(self, offset: int, parent: int) -> list[int]:
