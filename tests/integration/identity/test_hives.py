@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import hive_file, hive_log, hives
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import export, merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import CONFIG, Volume
 from regipy.recovery import apply_transaction_logs
 from regipy.registry import RegistryHive
@@ -145,6 +145,17 @@ def test_damaged_cell_is_refused_before_anything_is_written(hive: bytes, mark: b
     damaged = hive[:place] + b"zz" + hive[place + 2 :]
     with pytest.raises(IdentityError, match="SYSTEM: this registry hive is damaged"):
         hives.changed(damaged, "SYSTEM", [("Setup", ONE)])
+
+
+def test_export_of_a_key_that_is_in_itself_ends(hive: bytes, tmp_path: Path) -> None:
+    key = hive.index(b"Many") - 76 - 4 - 4096
+    (keys,) = struct.unpack_from("<I", hive, 4096 + key + 4 + 28)
+    data = bytearray(hive)
+    struct.pack_into("<I", data, 4096 + keys + 8, key)
+    (tmp_path / CONFIG).mkdir(parents=True)
+    (tmp_path / CONFIG / "SYSTEM").write_bytes(data)
+    with pytest.raises(IdentityError, match=r"SYSTEM: this registry hive is damaged: .* has keys that are in themselves"):
+        export(Volume(tmp_path), [r"HKLM\SYSTEM\Many"])
 
 
 def test_mutated_hives_end_in_a_change_or_in_one_clear_error(hive: bytes) -> None:

@@ -34,7 +34,7 @@ _FILES = (
     (r"HKEY_USERS\.DEFAULT", "Windows/System32/config/DEFAULT"),
     (r"HKEY_USERS\Default", "Users/Default/NTUSER.DAT"),
 )
-_NAME_LENGTH, _VALUE_NAME_LENGTH, _DEPTH = 255, 16383, 512
+_NAME_LENGTH, _VALUE_NAME_LENGTH, DEPTH = 255, 16383, 512  # that Windows allows
 _SHORT = {"HKLM": "HKEY_LOCAL_MACHINE", "HKU": "HKEY_USERS", "HKCR": r"HKEY_LOCAL_MACHINE\SOFTWARE\Classes"}
 
 
@@ -211,8 +211,8 @@ def _check_key(path: str) -> None:
     parts = path.split("\\")
     if max(len(part.encode("utf-16-le", errors="surrogatepass")) // 2 for part in parts) > _NAME_LENGTH:
         raise IdentityError(f"{path[:80]}…: a key's name may have {_NAME_LENGTH} characters")
-    if len(parts) > _DEPTH:
-        raise IdentityError(f"{path[:80]}…: keys may be {_DEPTH} deep")
+    if len(parts) > DEPTH:
+        raise IdentityError(f"{path[:80]}…: keys may be {DEPTH} deep")
     _check_name(path, path)
 
 

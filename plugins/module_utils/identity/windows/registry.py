@@ -111,6 +111,8 @@ def _exported(volume: Volume, key: str) -> str:
     pending, text = [""], ""
     while pending:
         below = pending.pop()
+        if below.count("\\") > hives.DEPTH:
+            raise IdentityError(f"{hive.name}: this registry hive is damaged: {key} has keys that are in themselves")
         text += show(key + below, hive.values(path + below))
         pending += [f"{below}\\{child}" for child in sorted(hive.children(path + below), reverse=True)]
     return text
