@@ -36,7 +36,9 @@ answer = {"stdout": f"{made[1]}=/tmp/{made[1]}\n" if made else "", "stderr": "",
 for rule in json.load(open(folder + "/answers")):
     if re.search(rule["pattern"], command + "\n" + given):
         answer = rule
-        time.sleep(rule["seconds"])
+        end = time.monotonic() + rule["seconds"]
+        while time.monotonic() < end and os.path.exists(folder + "/running"):
+            time.sleep(0.1)
         break
 sys.stdout.buffer.write(answer["stdout"].encode("utf-8", "surrogateescape"))
 sys.stdout.flush()
@@ -82,6 +84,7 @@ class HostileMachine:
 
     def __enter__(self) -> HostileMachine:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists on this folder
+        (self._folder / "running").touch()
         options = {
             "ListenAddress": f"127.0.0.1:{self._port}",
             "HostKey": self._folder / "host",
@@ -102,6 +105,7 @@ class HostileMachine:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        (self._folder / "running").unlink()
         # Its sessions too: Ansible keeps them open.
         listed = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(self._server.pid)], capture_output=True, text=True, check=False

@@ -15,6 +15,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.addresses import 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
+from ansible_collections.reimage.lab.plugins.module_utils.untrusted import UntrustedError, printable, read_whole
 
 PROTOCOL = 1
 LARGEST = 64 << 10
@@ -118,7 +119,7 @@ def _text(value: dict[str, Any], field: str) -> str:
         return ""
     if not isinstance(text, str):
         raise CheckinError(f"{field}: must be text")
-    return "".join(letter if letter.isprintable() else " " for letter in text[:_TEXT_LIMIT]).strip()
+    return printable(text, _TEXT_LIMIT).strip()
 
 
 def _choice(value: dict[str, Any], field: str, choices: tuple[str, ...]) -> str:
@@ -129,7 +130,7 @@ def _choice(value: dict[str, Any], field: str, choices: tuple[str, ...]) -> str:
 
 
 def _count(value: dict[str, Any], field: str, most: int) -> int:
-    number = value.get(field)
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= most:
-        raise CheckinError(f"{field}: {number!r:.40} is not a whole number from 0 to {most}")
-    return number
+    try:
+        return read_whole(value.get(field), most)
+    except UntrustedError as error:
+        raise CheckinError(f"{field}: {error}") from error
