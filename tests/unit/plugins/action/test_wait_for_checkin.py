@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.reimage.lab.plugins.action import wait_for_checkin
+from ansible_collections.reimage.lab.plugins.plugin_utils.this_run import this_run
 
 STEP = {"file": "vmlinuz", "at": 1795226400.0, "address": "10.77.1.101"}
 NOTHING = {"checkin": None, "fetched": [], "refused": [], "waiting": 0, "armed_at": 100.0, "now": 130.0, "target": "automation"}
@@ -33,22 +34,28 @@ def wait(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(wait_for_checkin.time, "monotonic", clock.monotonic)
     monkeypatch.setattr(wait_for_checkin.display, "display", shown.append)
 
-    def run(answers: list[dict[str, Any]], timeout: int = 40, check_mode: bool = False) -> Any:
+    def run(answers: list[dict[str, Any]], timeout: int = 40, check_mode: bool = False, held: Any = None, **options: Any) -> Any:
         asked: list[dict[str, Any]] = []
+        renewed: list[tuple[float, dict[str, Any]]] = []
 
         def execute(module_name: str, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+            if module_name == "reimage.lab.machine_state":
+                renewed.append((clock.now, module_args["lease"]))
+                return {"failed": True, "held": held} if held else {"changed": False}
             asked.append(module_args)
             clock.now += module_args["wait"]
             return answers[min(len(asked), len(answers)) - 1]
 
         task = SimpleNamespace(
-            check_mode=check_mode, async_val=0, args={"mac": "52:54:00:77:01:01", "timeout": timeout}, action="wait"
+            check_mode=check_mode, async_val=0, args={"mac": "52:54:00:77:01:01", "timeout": timeout, **options}, action="wait"
         )
         action = wait_for_checkin.ActionModule(
             task, SimpleNamespace(_shell=SimpleNamespace(tmpdir="/tmp")), None, None, None, None
         )
         monkeypatch.setattr(action, "_execute_module", execute)
-        return SimpleNamespace(result=action.run(task_vars={"inventory_hostname": "pc-01"}), asked=asked, shown=shown)
+        return SimpleNamespace(
+            result=action.run(task_vars={"inventory_hostname": "pc-01"}), asked=asked, renewed=renewed, shown=shown
+        )
 
     return run
 
@@ -70,6 +77,21 @@ def test_check_in_is_returned_and_each_step_shown_once(wait: Any) -> None:
     ]
     assert [asked["known"] for asked in got.asked] == [0, 0, 1]
     assert max(asked["wait"] for asked in got.asked) <= 15
+
+
+def test_waiting_renews_the_lease_once_a_minute(wait: Any) -> None:
+    answers = [NOTHING] * 10 + [{**NOTHING, "checkin": CHECKIN}]
+    got = wait(answers, timeout=600, lease={"purpose": "reimage a/1", "seconds": 300})
+    assert [at for at, _lease in got.renewed] == [60.0, 120.0]
+    lease = got.renewed[0][1]
+    assert (lease["purpose"], lease["seconds"], lease["run"]) == ("reimage a/1", 300, this_run())
+    assert wait(answers, timeout=600).renewed == []
+
+
+def test_waiting_ends_where_another_run_has_the_machine(wait: Any) -> None:
+    got = wait([NOTHING], timeout=600, lease={"purpose": "reimage a/1"}, held={"run": "elsewhere"})
+    assert got.result == {"failed": True, "held": {"run": "elsewhere"}}
+    assert sum(asked["wait"] for asked in got.asked) == 60
 
 
 def test_timeout_names_machine_wait_and_what_to_look_at(wait: Any) -> None:
