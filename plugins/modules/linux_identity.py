@@ -17,6 +17,8 @@ description:
   - The system keeps a record of it in C(/var/lib/reimage/identity.json), without secrets. A system that has the identity that is
     asked for is not changed; one that only gets other addresses keeps its machine-id and keys.
   - Without O(disk) and O(path), only what is declared is checked, so that a mistake is found before a disk is written.
+  - A file that is written keeps its SELinux label, or gets the one that the policy of the system has for it. Where that cannot be
+    told, C(/.autorelabel) has the first start label all files, and there is a warning.
   - All is checked before anything is written. Links in the image that lead out of it are not followed.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.interfaces]
@@ -184,6 +186,11 @@ def apply(
         settings=settings,
         dry_run=module.check_mode,
     )
+    if tree.unlabelled:
+        module.warn(
+            f"the SELinux policy of the system has no label for {', '.join(tree.unlabelled)}: its first start labels all files"
+            " anew, which takes minutes"
+        )
     named = {
         "before": f"hostname: {name}\nimage: {before.image if before else ''}\n",
         "after": f"hostname: {identity.hostname}\nimage: {identity.image}\n",

@@ -125,7 +125,6 @@ def _renew(tree: Tree, identity: Identity) -> None:
     tree.remove(RECORD)  # while it is missing, the work is not done
     tree.write("/etc/hostname", f"{identity.hostname}\n")
     _write_hosts(tree, identity.hostname)
-    tree.remove("/etc/machine-id")
     tree.write("/etc/machine-id", f"{identity.machine_id}\n", 0o444)
     if tree.read("/var/lib/dbus/machine-id") is not None:
         tree.write("/var/lib/dbus/machine-id", f"{identity.machine_id}\n")
@@ -157,7 +156,8 @@ def _new_host_keys(tree: Tree, hostname: str) -> None:
     if tree.match("/etc/ssh", "sshd_config") and not found:
         found = ["ed25519"]
     for name in [*names, *tree.match("/etc/ssh", "ssh_host_*_key.pub")]:
-        tree.remove(name)
+        if re.sub(r"\.pub$", "", name) not in [f"/etc/ssh/ssh_host_{kind}_key" for kind in found]:
+            tree.remove(name)  # the others are replaced, and keep their SELinux labels
     with tempfile.TemporaryDirectory() as folder:
         for kind in found:
             key = Path(folder, kind)

@@ -12,9 +12,11 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from functools import cached_property
 from pathlib import Path
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.selinux import ATTRIBUTE, RELABEL, Policy
 
 
 class Tree:
@@ -22,6 +24,11 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self.unlabelled: list[str] = []  # what was written and needs an SELinux label that is not known
+
+    @cached_property
+    def _policy(self) -> Policy:
+        return Policy(self.read)
 
     def path(self, name: str) -> Path:
         """Return where a file is.
@@ -58,6 +65,9 @@ class Tree:
     def write(self, name: str, text: str, mode: int | None = None) -> bool:
         """Have a file hold I(text), replacing it as a whole, and return whether it did not before.
 
+        It keeps its SELinux label; a new one, and each new folder above it, gets the one that the system's policy has for it.
+        Where nobody knows that, the system labels all of its files at its next start.
+
         :param mode: Its permissions; by default those that it had, or 0644.
         """
         path = self.path(name)
@@ -65,17 +75,41 @@ class Tree:
             return False
         old = path.lstat().st_mode if path.exists() and not path.is_symlink() else None
         wanted = mode if mode is not None else (stat.S_IMODE(old) if old is not None else 0o644)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        label = _label(path) if old is not None else None
+        self._make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.reimage")
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, wanted)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             os.fchmod(file.fileno(), wanted)
             file.write(text)
+            self._set_label(file.fileno(), path, label)
             file.flush()
             os.fsync(file.fileno())
+        if self.unlabelled and name != RELABEL:
+            self.write(RELABEL, "")
         temporary.replace(path)
         return True
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir()
+            self._set_label(folder, folder, None)
+
+    def _set_label(self, target: int | Path, path: Path, label: bytes | None) -> None:
+        """Label I(target), which is what I(path) will be, with the label that it had or else with the policy's."""
+        name = f"/{path.relative_to(self.root)}"
+        if label is None:
+            known = self._policy.label(name, folder=isinstance(target, Path))
+            if known is None and name != RELABEL:
+                self.unlabelled.append(name)
+            label = known.encode() + b"\0" if known else b""
+        if label:
+            try:
+                os.setxattr(target, ATTRIBUTE, label)
+            except OSError:  # the filesystem has no room, or no labels
+                self.unlabelled.append(name)
 
     def remove(self, name: str) -> bool:
         """Have no file there, and return whether there was one."""
@@ -99,3 +133,10 @@ class Tree:
         if not place.is_dir():
             return []
         return sorted(f"{folder}/{item.name}" for item in place.glob(pattern) if item.is_file() and not item.is_symlink())
+
+
+def _label(path: Path) -> bytes | None:
+    try:
+        return os.getxattr(path, ATTRIBUTE, follow_symlinks=False)
+    except OSError:  # it has none, or its filesystem has none
+        return None
