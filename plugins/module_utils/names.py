@@ -15,6 +15,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import InvalidN
 
 LONGEST_COMPUTER_NAME = 15  # the sixteenth character of a NetBIOS name says which service it is
 _LONGEST_DNS_NAME = 253
+_LONGEST_LINUX_NAME = 64  # of Linux's uname(2)
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 # Microsoft's table has more of them, with a space in each, which no name may have.
 _RESERVED = (
@@ -43,6 +44,21 @@ def check_dns_name(name: str) -> None:
     if len(name) > _LONGEST_DNS_NAME or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
         raise InvalidNameError(
             f"{name!r} is not a DNS name: labels of letters, digits and dashes, separated by dots, such as pc-01.example.org"
+        )
+
+
+def check_linux_name(name: str) -> None:
+    """Refuse what cannot be the name of a Linux, with its domain or without.
+
+    :raises InvalidNameError: A label of it cannot be, or it is longer than the kernel takes.
+    """
+    labels = name.split(".")
+    if len(labels) == 1:
+        check_host_name(name)
+    elif len(name) > _LONGEST_LINUX_NAME or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
+        raise InvalidNameError(
+            f"{name!r} cannot be the name of a machine: at most {_LONGEST_LINUX_NAME} letters, digits and dashes, with dots"
+            " between its parts, such as pc-01.example.org"
         )
 
 

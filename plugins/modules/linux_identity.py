@@ -37,7 +37,7 @@ options:
     description: The root of the system, if it is mounted already.
     type: path
   hostname:
-    description: The name of the machine, without a domain.
+    description: The name of the machine, alone or with its domain, such as V(pc-01.example.org); C(/etc/hosts) gets both.
     type: str
     required: true
   image:

@@ -21,12 +21,19 @@ class Interface:
 
     mac: str = option("MAC address of the network card, in any usual notation.")
     addresses: Sequence[str] = option("Addresses with their prefixes, such as V(192.0.2.7/24).", kind="list")
-    gateway: str = option("Address of the router.", "")
+    gateway: str = option("Address of the router, of IPv4 or of IPv6. One of IPv6 may be link-local, such as V(fe80::1).", "")
     dns: Sequence[str] = option("Addresses of name servers.", ())
+    gateway6: str = option("Address of the router of IPv6, where O(interfaces[].gateway) is that of IPv4.", "")
+
+    @property
+    def gateways(self) -> list[str]:
+        """The routers, at most one of each family."""
+        return [gateway for gateway in (self.gateway, self.gateway6) if gateway]
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return {"mac": self.mac, "addresses": list(self.addresses), "gateway": self.gateway, "dns": list(self.dns)}
+        found = {"mac": self.mac, "addresses": list(self.addresses), "gateway": self.gateway, "dns": list(self.dns)}
+        return {**found, **({"gateway6": self.gateway6} if self.gateway6 else {})}
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,18 @@ def _check(interface: Interface) -> None:
         networks = [ipaddress.ip_interface(address) for address in interface.addresses]
         if not all(address.partition("/")[2].isdigit() for address in interface.addresses) or not networks:
             raise ValueError("an address needs a prefix, such as 192.0.2.7/24")
-        servers = [ipaddress.ip_address(server) for server in interface.dns]
-        gateway = ipaddress.ip_address(interface.gateway) if interface.gateway else None
-        if "%" in "".join([*interface.addresses, *interface.dns, interface.gateway]):
+        for server in interface.dns:
+            ipaddress.ip_address(server)
+        gateways = [ipaddress.ip_address(gateway) for gateway in interface.gateways]
+        if "%" in "".join([*interface.addresses, *interface.dns, *interface.gateways]):
             raise ValueError("an address has no zone here: the MAC address says which network card is meant")
+        if interface.gateway6 and [gateway.version for gateway in gateways] not in ([6], [4, 6]):
+            raise ValueError("gateway6 is the router of IPv6, and gateway beside it that of IPv4")
     except ValueError as error:
         raise IdentityError(f"interfaces: {interface.mac}: {error}") from error
-    del servers
-    if gateway and not any(gateway in one.network for one in networks if one.version == gateway.version):
-        raise IdentityError(f"interfaces: {interface.mac}: the gateway {gateway} is in none of its networks")
+    for gateway in gateways:
+        own = [network for network in networks if network.version == gateway.version]
+        # A router of IPv6 announces its link-local address, which is in the network of no address of a person's.
+        near = gateway.version == 6 and gateway.is_link_local and own
+        if not near and not any(gateway in one.network for one in own):
+            raise IdentityError(f"interfaces: {interface.mac}: the gateway {gateway} is in none of its networks")

@@ -22,7 +22,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.settings import File, Settings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
-from ansible_collections.reimage.lab.plugins.module_utils.names import check_host_name
+from ansible_collections.reimage.lab.plugins.module_utils.names import check_linux_name
 
 RECORD = "/var/lib/reimage/identity.json"
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
@@ -55,7 +55,7 @@ def check(hostname: str, machine_id: str) -> None:
     :param machine_id: May be empty, to have one made.
     """
     with naming("hostname"):
-        check_host_name(hostname)
+        check_linux_name(hostname)
     if machine_id and not _MACHINE_ID.fullmatch(machine_id):
         raise IdentityError(f"{machine_id!r} is not a machine-id: 32 hexadecimal digits in lower case")
 
@@ -146,7 +146,8 @@ def host_keys(tree: Tree) -> list[str]:
 def _write_hosts(tree: Tree, hostname: str) -> None:
     lines = (tree.read("/etc/hosts") or "127.0.0.1\tlocalhost\n").splitlines()
     kept = [line for line in lines if line.split()[:1] != ["127.0.1.1"]]
-    tree.write("/etc/hosts", "\n".join([*kept, f"127.0.1.1\t{hostname}"]) + "\n")
+    names = " ".join(dict.fromkeys([hostname, hostname.split(".")[0]]))
+    tree.write("/etc/hosts", "\n".join([*kept, f"127.0.1.1\t{names}"]) + "\n")
 
 
 def _new_host_keys(tree: Tree, hostname: str) -> None:

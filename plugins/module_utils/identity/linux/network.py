@@ -99,9 +99,9 @@ def _netplan(_tree: Tree, interfaces: Sequence[Interface]) -> dict[str, File]:
     for interface in interfaces:
         card: dict[str, Any] = {"match": {"macaddress": interface.mac}, "addresses": list(interface.addresses)}
         card["dhcp4"] = not _of(4, interface.addresses)
-        if interface.gateway:
+        if interface.gateways:
             # Not "default": netplan knows that since 0.103 only.
-            card["routes"] = [{"to": "::/0" if ":" in interface.gateway else "0.0.0.0/0", "via": interface.gateway}]
+            card["routes"] = [{"to": "::/0" if ":" in via else "0.0.0.0/0", "via": via} for via in interface.gateways]
         if interface.dns:
             card["nameservers"] = {"addresses": list(interface.dns)}
         # Of two that match a card systemd-networkd takes the first by name: before eth0, enp1s0 and the like of the image.
@@ -131,7 +131,7 @@ def _keyfile(interface: Interface) -> str:
         addresses, servers = _of(version, interface.addresses), _of(version, interface.dns)
         lines += ["", f"[ipv{version}]", f"method={'manual' if addresses else 'auto'}"]
         lines += [f"address{number}={address}" for number, address in enumerate(addresses, 1)]
-        lines += [f"gateway={gateway}" for gateway in _of(version, [interface.gateway] if interface.gateway else [])]
+        lines += [f"gateway={gateway}" for gateway in _of(version, interface.gateways)]
         lines += [f"dns={';'.join(servers)};"] if servers else []
     return "\n".join(lines) + "\n"
 
@@ -143,7 +143,7 @@ def _networkd(tree: Tree, interfaces: Sequence[Interface]) -> dict[str, File]:
         lines = ["[Match]", f"MACAddress={interface.mac}", "Type=ether", "", "[Network]"]
         lines += [] if _of(4, interface.addresses) else ["DHCP=ipv4"]
         lines += [f"Address={address}" for address in interface.addresses]
-        lines += [f"Gateway={interface.gateway}"] if interface.gateway else []
+        lines += [f"Gateway={gateway}" for gateway in interface.gateways]
         lines += [f"DNS={server}" for server in interface.dns]
         files[f"{_NETWORKD}/10-reimage-{_digits(interface)}.network"] = File(_NOTE + "\n".join(lines) + "\n")
     resolver = _enabled(tree, "systemd-resolved.service")
@@ -170,14 +170,21 @@ def _ifupdown(tree: Tree, interfaces: Sequence[Interface]) -> dict[str, File]:
 
 def _stanza(name: str, interface: Interface) -> str:
     lines = [f"auto {name}"] + ([] if _of(4, interface.addresses) else [f"iface {name} inet dhcp"])
+    left = list(interface.gateways)
     for address in interface.addresses:
         lines += [f"iface {name} {'inet6' if ':' in address else 'inet'} static", f"    address {address}"]
         # With the address that reaches it, for ifup sets them one after the other.
-        if interface.gateway and ip_address(interface.gateway) in ip_interface(address).network:
-            lines.append(f"    gateway {interface.gateway}")
+        near = [gateway for gateway in left if _reaches(address, gateway)]
+        lines += [f"    gateway {gateway}" for gateway in near]
+        left = [gateway for gateway in left if gateway not in near]
     if interface.dns:
         lines.append(f"    dns-nameservers {' '.join(interface.dns)}")
     return "\n".join(lines) + "\n"
+
+
+def _reaches(address: str, gateway: str) -> bool:
+    router = ip_address(gateway)
+    return router in ip_interface(address).network or (":" in address and ":" in gateway and router.is_link_local)
 
 
 def _sourced(tree: Tree) -> bool:

@@ -19,7 +19,7 @@ _CONFIG = "/etc/selinux/config"
 _MOST_SPECS = 50_000  # Fedora has about 7,000
 _LINE = re.compile(r"(/\S*)[ \t]+(?:(-[-dbcpls])[ \t]+)?(\S+)")
 _LABEL = re.compile(r"[\w.]+:[\w.]+:[\w.]+(?::[\w.,:-]+)?", re.ASCII)
-_STEM = re.compile(r"((?:[^\\.^$?*+|\[({]|\\.)*)(.*)")
+_SPECIAL = re.compile(r"\\.|[.^$?*+|\[({]")  # and what is not, by a backslash
 # An expression of the image must not keep us busy: no group is repeated, and little else.
 _REPEATED_GROUP = re.compile(r"\)[*+{]")
 _REPEAT = re.compile(r"(?<!\\)[*+{]")
@@ -35,18 +35,23 @@ class _Spec:
     label: str
 
     @property
+    def _stem(self) -> int:
+        """How many characters come before the first that may stand for others."""
+        special = (match.start() for match in _SPECIAL.finditer(self.expression) if match[0][0] != "\\")
+        return next(special, len(self.expression))
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is one path, not a pattern."""
-        return not _STEM.findall(self.expression)[0][1]
+        return self._stem == len(self.expression)
 
     def matches(self, path: str) -> bool | None:
         """Return whether it is about a path, or None if that cannot be said."""
-        stem, rest = _STEM.findall(self.expression)[0]
-        plain = re.sub(r"\\(.)", r"\1", stem)
-        if not rest:
+        plain = re.sub(r"\\(.)", r"\1", self.expression[: self._stem])
+        if self.is_plain:
             return plain == path
         # What may be repeated may be missing.
-        if not path.startswith(plain[:-1] if rest[0] in "?*{" else plain):
+        if not path.startswith(plain[:-1] if self.expression[self._stem] in "?*{" else plain):
             return False
         if _REPEATED_GROUP.search(self.expression) or len(_REPEAT.findall(self.expression)) > _MOST_REPEATS:
             return None

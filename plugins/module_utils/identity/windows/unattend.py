@@ -177,12 +177,14 @@ def _addresses(item: ET.Element, interface: Interface) -> None:
     unicast = ET.SubElement(item, f"{{{NS}}}UnicastIpAddresses")
     for number, address in enumerate(interface.addresses, 1):
         _keyed(unicast, str(number), address)
-    if interface.gateway:
-        route = add(ET.SubElement(item, f"{{{NS}}}Routes"), "Route")
-        put(route, "Identifier", "0")
-        put(route, "Metric", "10")
-        put(route, "NextHopAddress", interface.gateway)
-        put(route, "Prefix", "::/0" if ":" in interface.gateway else "0.0.0.0/0")
+    if interface.gateways:
+        routes = ET.SubElement(item, f"{{{NS}}}Routes")
+        for number, gateway in enumerate(interface.gateways):
+            route = add(routes, "Route")
+            put(route, "Identifier", str(number))
+            put(route, "Metric", "10")
+            put(route, "NextHopAddress", gateway)
+            put(route, "Prefix", "::/0" if ":" in gateway else "0.0.0.0/0")
 
 
 def _keyed(parent: ET.Element, key: str, text: str) -> None:

@@ -57,6 +57,13 @@ def test_everything_that_must_differ_does(root: Path) -> None:
     assert "PRIVATE" not in (root / RECORD.lstrip("/")).read_text()
 
 
+def test_name_may_have_its_domain(root: Path) -> None:
+    assert give(Tree(root), "pc-01.example.org", "lab/1")[0]
+    assert (root / "etc/hostname").read_text() == "pc-01.example.org\n"
+    assert (root / "etc/hosts").read_text().splitlines()[-1] == "127.0.1.1\tpc-01.example.org pc-01"
+    assert not give(Tree(root), "pc-01.example.org", "lab/1")[0]
+
+
 def test_every_host_key_that_the_image_has_is_made_anew(root: Path) -> None:
     keys = {kind: root / f"etc/ssh/ssh_host_{kind}_key.pub" for kind in ("ecdsa", "ed25519", "rsa")}
     for kind in ("ecdsa", "rsa"):
@@ -92,7 +99,7 @@ def test_record_that_does_not_hold_any_more_is_not_believed(root: Path) -> None:
     assert json.loads((root / RECORD.lstrip("/")).read_text())["hostname"] == "pc-01"
 
 
-@pytest.mark.parametrize("name", ["", "-pc", "a.b", "x" * 64, "pc 1", "pc\n"])
+@pytest.mark.parametrize("name", ["", "-pc", "a..b", "a.b.", "a.7", f"pc.{'x' * 62}", "x" * 64, "pc 1", "pc\n"])
 def test_bad_name_is_refused_before_anything_changes(root: Path, name: str) -> None:
     before = snapshot(root)
     with pytest.raises(IdentityError, match="cannot be the name"):

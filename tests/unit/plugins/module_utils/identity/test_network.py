@@ -163,6 +163,67 @@ def test_networkd(tmp_path: Path) -> None:
     assert (root / "etc/resolv.conf").read_text() == "nameserver 192.0.2.53\nnameserver 2001:db8::53\n"
 
 
+BOTH = Interface(CARD.mac, CARD.addresses, "192.0.2.1", (), "fe80::1")
+
+
+def test_two_routers_one_of_each_family(tmp_path: Path) -> None:
+    """The one of IPv6 by its link-local address, as routers announce themselves."""
+    found = {}
+    for system, name in (
+        ("netplan", "etc/netplan/90-reimage.yaml"),
+        ("networkmanager", FILES["networkmanager"][0]),
+        ("networkd", "etc/systemd/network/10-reimage-525400770101.network"),
+        ("ifupdown", "etc/network/interfaces.d/reimage"),
+    ):
+        root = tree_with(tmp_path / system, system)
+        assert apply(root, BOTH)
+        assert not apply(root, BOTH)
+        found[system] = (root / name).read_text()
+        assert json.loads((root / RECORD.lstrip("/")).read_text())["interfaces"][0]["gateway6"] == "fe80::1"
+    routes = yaml.safe_load(found["netplan"])["network"]["ethernets"]["00-reimage-525400770101"]["routes"]
+    assert routes == [{"to": "0.0.0.0/0", "via": "192.0.2.1"}, {"to": "::/0", "via": "fe80::1"}]
+    parser = configparser.ConfigParser(interpolation=None, delimiters="=")
+    parser.read_string(found["networkmanager"])
+    assert (parser["ipv4"]["gateway"], parser["ipv6"]["gateway"]) == ("192.0.2.1", "fe80::1")
+    assert [line for line in found["networkd"].splitlines() if "Gateway" in line] == ["Gateway=192.0.2.1", "Gateway=fe80::1"]
+    assert found["ifupdown"].splitlines()[2:] == [
+        "iface enx525400770101 inet static",
+        "    address 192.0.2.7/24",
+        "    gateway 192.0.2.1",
+        "iface enx525400770101 inet6 static",
+        "    address 2001:db8::7/64",
+        "    gateway fe80::1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "routers"),
+    [
+        (["2001:db8::7/64"], {"gateway": "fe80::1"}),
+        (["2001:db8::7/64"], {"gateway6": "febf::1"}),
+        (CARD.addresses, {"gateway": "192.0.2.1", "gateway6": "2001:db8::1"}),
+    ],
+)
+def test_routers_that_can_be(addresses: list[str], routers: dict[str, str]) -> None:
+    found = interfaces_from([{"mac": CARD.mac, "addresses": addresses, **routers}])
+    assert found[0].gateways == list(routers.values())
+
+
+@pytest.mark.parametrize(
+    ("routers", "message"),
+    [
+        ({"gateway": "fe80::1"}, "none of its networks"),  # nothing of IPv6 is declared
+        ({"gateway": "fec0::1"}, "none of its networks"),
+        ({"gateway6": "192.0.2.1"}, "gateway6 is the router of IPv6"),
+        ({"gateway": "2001:db8::1", "gateway6": "fe80::1"}, "gateway6 is the router of IPv6"),
+        ({"gateway6": "fe80::1%eth0"}, "zone|fe80"),
+    ],
+)
+def test_routers_that_cannot_be_are_refused(routers: dict[str, str], message: str) -> None:
+    with pytest.raises(IdentityError, match=message):
+        interfaces_from([{"mac": CARD.mac, "addresses": ["192.0.2.7/24"], **routers}])
+
+
 def test_resolver_of_the_system_is_left_its_file(tmp_path: Path) -> None:
     root = tree_with(tmp_path, "networkd")
     (root / "etc/systemd/system/multi-user.target.wants/systemd-resolved.service").symlink_to("/lib/nowhere")
