@@ -131,7 +131,7 @@ PLAYBOOK = """
       ansible.builtin.include_role:
         name: reimage.lab.reimage
         tasks_from: "{{ item }}"
-      loop: [state.yml, systems/windows/join_domain.yml, systems/windows/inject.yml]
+      loop: [record.yml, systems/windows/join_domain.yml, systems/windows/inject.yml]
 """
 
 
@@ -144,7 +144,8 @@ def test_role_gives_a_windows_the_account_that_was_made_for_it(controller: Path,
         "reimage_server": "localhost",
         "reimage_root": str(tmp_path),
         "reimage_macs": ["52:54:00:12:34:56"],
-        "reimage_state": "armed",
+        "reimage_walk": "reimage",
+        "reimage_step": {"state": "armed"},
         "reimage_wanted": "windows/1",
         "reimage_identity": "windows",
         "reimage_windows": {"accounts": [{"name": "technician", "password": "of.the.tests"}]},
@@ -152,7 +153,8 @@ def test_role_gives_a_windows_the_account_that_was_made_for_it(controller: Path,
         "reimage_domain_cache": str(tmp_path / "cache"),
         "reimage_inject_disk": str(tmp_path / "disk.raw"),
     }
-    (tmp_path / "boot/state").mkdir(parents=True)
+    for folder in ("records", "state", "leases"):
+        (tmp_path / "boot" / folder).mkdir(parents=True)
     words = ["ansible-playbook", "-v", "-i", "PC-LAB-010,", tmp_path / "play.yml", "-e", json.dumps(variables)]
     environment = {**os.environ, "REIMAGE_REPORT_DIRECTORY": str(tmp_path / "report")}
     done = subprocess.run(inside(*words), cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
