@@ -11,10 +11,10 @@ short_description: Make the first boot of a generalized Windows unattended, unde
 version_added: 0.1.0
 description:
   - Writes the answer file of a Windows on a disk, C(Windows\Panther\unattend.xml) for Windows Vista and later, or
-    C(Sysprep\sysprep.inf) for Windows XP and Server 2003; from the options, or from a file of the user's own in which only the
-    identity is set.
-  - Answer files that Windows would take instead are removed. C(SetupComplete.cmd) deletes the file, and the secrets in it, after
-    the first boot.
+    C(Sysprep\sysprep.inf) for Windows XP and Server 2003; from the options, or from a file of the user's own into which they are
+    merged.
+  - Answer files that Windows would take instead are removed. A task deletes the file, and the secrets in it, when the setup of
+    Windows is complete. C(SetupComplete.cmd) is left alone.
   - All is checked before anything is written. A second run changes nothing.
   - Without O(disk) and O(path), only what is declared is checked, so that a mistake is found before a disk is written.
 author: The reimage.lab authors (@reimage-lab)
@@ -83,7 +83,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     if options["path"]:
         return apply(module, Path(options["path"]), answers)
     if not options["disk"]:
-        specialize_commands(answers)
+        specialize_commands(answers.settled(template=bool(options["template"])))
         return {"changed": False, "files": []}
     with claimed(options["disk"], write=not module.check_mode) as disk:
         with mounted_windows(disk, read_only=module.check_mode) as (folder, _partition):

@@ -41,7 +41,7 @@ INJECTED = {
     "Drivers/net/card.inf",
     "Drivers/net/card.sys",
     "Windows/Panther/unattend.xml",
-    "Windows/Setup/Scripts/SetupComplete.cmd",
+    "Windows/Setup/Scripts/reimage-clean-up.ps1",
     "Windows/Setup/Scripts/reimage-remoting.ps1",
     "Windows/System32/config/SYSTEM",
     "ProgramData/reimage/identity.json",

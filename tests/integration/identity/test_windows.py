@@ -41,6 +41,21 @@ from ..module import run
 
 PASSWORD = "correct horse"
 CONFIG = "Windows/System32/config"
+TEMPLATE = """<?xml version="1.0" encoding="utf-8"?>
+<!-- ours -->
+<unattend xmlns="urn:schemas-microsoft-com:unattend" xmlns:wcm="http://schemas.microsoft.com/WMIConfig/2002/State">
+  <settings pass="specialize" wasPassProcessed="true">
+    <component name="Microsoft-Windows-Shell-Setup" processorArchitecture="amd64" publicKeyToken="31bf3856ad364e35"
+        language="neutral" versionScope="nonSxS">
+      <ComputerName>*</ComputerName><RegisteredOwner>Schule München</RegisteredOwner>
+    </component>
+  </settings>
+  <settings pass="oobeSystem">
+    <component name="Microsoft-Windows-Shell-Setup" processorArchitecture="amd64" publicKeyToken="31bf3856ad364e35"
+        language="neutral" versionScope="nonSxS"><OOBE><ProtectYourPC>1</ProtectYourPC></OOBE></component>
+  </settings>
+</unattend>
+"""
 
 
 def answers(**more: Any) -> Answers:
@@ -208,14 +223,26 @@ class TestInject:
         assert not any((tree / name).exists() for name in competitors)
         assert inspect(Volume(tree)).stale_answer_files == []
 
-    def test_secrets_are_deleted_after_the_first_boot_and_own_commands_stay(self, tree: Path) -> None:
+    @pytest.mark.parametrize("own", ["", TEMPLATE])
+    def test_secrets_are_deleted_by_a_task_whatever_the_own_script_does(self, tree: Path, own: str) -> None:
         script = tree / "Windows/Setup/Scripts/SetupComplete.cmd"
         script.parent.mkdir(parents=True)
-        script.write_bytes(b"echo ours\r\n")
-        inject(Volume(tree), answers())
-        lines = script.read_bytes().decode().split("\r\n")
-        assert lines[0] == "echo ours"
-        assert any(line.startswith("del ") and r"Panther\unattend.xml" in line for line in lines)
+        script.write_bytes(b"echo ours\r\nexit /b 0\r\n")
+        inject(Volume(tree), answers(remoting="none"), own)
+        assert script.read_bytes() == b"echo ours\r\nexit /b 0\r\n"
+        file = tree / "Windows/Panther/unattend.xml"
+        path = at("specialize", "Deployment", "RunSynchronous", "RunSynchronousCommand", "Path")
+        assert "/ru SYSTEM /sc onstart /tn reimage-clean-up" in xpath(file, f"{path}[contains(., 'clean-up')]")
+        task = (tree / "Windows/Setup/Scripts/reimage-clean-up.ps1").read_bytes().decode("ascii")
+        assert task.index("IMAGE_STATE_COMPLETE") < task.index("Remove-Item") < task.index("schtasks /delete")
+        assert r"C:\Windows\Panther\unattend.xml" in task
+
+    def test_template_with_its_own_account_satisfies_windows_11(self, tree: Path) -> None:
+        own = "<UserAccounts><LocalAccounts><LocalAccount><Name>pupil</Name></LocalAccount></LocalAccounts></UserAccounts>"
+        wanted = from_options({"computer_name": "PC-1"})
+        with pytest.raises(IdentityError, match="Microsoft account"):
+            inject(Volume(tree), wanted, TEMPLATE)
+        assert inject(Volume(tree), wanted, TEMPLATE.replace("</OOBE>", f"</OOBE>{own}")).changed
 
     def test_not_generalized_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
         root = make_tree(tmp_path / "v", generalized=False)
@@ -246,24 +273,8 @@ class TestInject:
 
 
 class TestTemplate:
-    TEMPLATE = """<?xml version="1.0" encoding="utf-8"?>
-<!-- ours -->
-<unattend xmlns="urn:schemas-microsoft-com:unattend" xmlns:wcm="http://schemas.microsoft.com/WMIConfig/2002/State">
-  <settings pass="specialize" wasPassProcessed="true">
-    <component name="Microsoft-Windows-Shell-Setup" processorArchitecture="amd64" publicKeyToken="31bf3856ad364e35"
-        language="neutral" versionScope="nonSxS">
-      <ComputerName>*</ComputerName><RegisteredOwner>Schule München</RegisteredOwner>
-    </component>
-  </settings>
-  <settings pass="oobeSystem">
-    <component name="Microsoft-Windows-Shell-Setup" processorArchitecture="amd64" publicKeyToken="31bf3856ad364e35"
-        language="neutral" versionScope="nonSxS"><OOBE><ProtectYourPC>1</ProtectYourPC></OOBE></component>
-  </settings>
-</unattend>
-"""
-
     def test_only_identity_is_set(self, tree: Path) -> None:
-        inject(Volume(tree), answers(join={"workgroup": "LAB"}), self.TEMPLATE)
+        inject(Volume(tree), answers(join={"workgroup": "LAB"}), TEMPLATE)
         file = tree / "Windows/Panther/unattend.xml"
         assert xpath(file, at("specialize", "Shell-Setup", "ComputerName")) == "PC-0042"
         assert xpath(file, at("specialize", "Shell-Setup", "RegisteredOwner")) == "Schule München"
@@ -286,7 +297,7 @@ class TestTemplate:
     def test_what_windows_would_stumble_over_is_refused(self, tree: Path, old: str, new: str, said: str) -> None:
         before = digests(tree)
         with pytest.raises(IdentityError, match=said):
-            inject(Volume(tree), answers(), self.TEMPLATE.replace(old, new))
+            inject(Volume(tree), answers(), TEMPLATE.replace(old, new))
         assert digests(tree) == before
 
 

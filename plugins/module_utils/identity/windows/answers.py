@@ -12,7 +12,8 @@ from __future__ import annotations
 import difflib
 import locale
 import re
-from dataclasses import dataclass, replace
+import unicodedata
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError, naming
@@ -32,6 +33,11 @@ _LANGUAGES = (
     " yi yo zgh zh zu "
 )
 _ACCOUNT_FORBIDDEN = set('"/\\[]:;|=,+*?<>')
+# Microsoft, "Naming conventions in Active Directory"; the accounts that Windows 10 and later have.
+_RESERVED = (
+    "|guest|defaultaccount|wdagutilityaccount|system|local service|network service|network|local|everyone|none|interactive|batch"
+    "|dialup|anonymous logon|authenticated users|creator owner|creator group|self|restricted|"
+)
 SYNCHRONOUS_LONGEST, FIRST_LOGON_LONGEST = 259, 1024
 WINDOWS_11 = 22000
 REMOTING = ("winrm", "ssh", "none")
@@ -60,10 +66,15 @@ class Join:
 class Account:
     """A local account."""
 
-    name: str = option("Name of the account.")
+    name: str = option("Name of the account. C(Administrator) is the one that Windows has, which gets a password.")
     password: str = option("Its password.", secret=True)
     group: str = option("Its groups, separated by semicolons.", "Administrators")
     display_name: str = option("Name to show.", "")
+
+    @property
+    def built_in(self) -> bool:
+        """Whether Windows makes it, so that it only gets a password."""
+        return self.name.lower() == "administrator"
 
 
 @dataclass(frozen=True)
@@ -92,16 +103,29 @@ class Answers:
     specialize_commands: Sequence[str] = option(
         "Commands to run as the system itself, before anybody can log on, at most 259 characters each.", ()
     )
-    remoting: str = option(
-        "How Ansible is to reach the machine, WinRM over HTTPS, OpenSSH, or not at all.", "winrm", choices=REMOTING
+    remoting: str | None = option(
+        "How Ansible is to reach the machine, WinRM over HTTPS, OpenSSH, or not at all. V(winrm) if neither this nor O(template)"
+        " is given; what an own file does is enough without it.",
+        None,
+        choices=REMOTING,
     )
     ssh_keys: Sequence[str] = option("Public keys of administrators, for O(remoting=ssh).", (), secret=False)
     drivers: bool = option(
         r"Install the drivers that are in C(C:\Drivers), such as M(reimage.lab.windows_drivers) puts there.", False
     )
-    device_encryption: bool = option("Let Windows encrypt the disk by itself.", False)
+    device_encryption: bool | None = option(
+        "Let Windows encrypt the disk by itself. V(false) if neither this nor O(template) is given.", None, kind="bool"
+    )
     full_name: str = option("The registered owner.", "")
     organization: str = option("The registered organization.", "")
+
+    def settled(self, *, template: bool) -> Answers:
+        """Return the same with the defaults that depend on whether the user has a file of their own."""
+        return replace(
+            self,
+            remoting=self.remoting or ("none" if template else "winrm"),
+            device_encryption=template if self.device_encryption is None else self.device_encryption,
+        )
 
 
 @dataclass(frozen=True)
@@ -112,8 +136,8 @@ class Injection:
         r"Name and version of the image that the disk holds, which is recorded in C(ProgramData\reimage\identity.json).", ""
     )
     template: str | None = option(
-        "An answer file of the user's own, on the machine where this runs. Name, product key, time zone and membership are set"
-        " in it, and nothing else.",
+        "An answer file of the user's own, in UTF-8 or UTF-16, on the machine where this runs. All that is declared is merged"
+        " into it: settings, accounts and network cards replace its own of the same name, and commands run after its own.",
         None,
         kind="path",
     )
@@ -125,6 +149,8 @@ def from_options(options: Mapping[str, Any]) -> Answers:
 
     :raises IdentityError: One of them cannot be.
     """
+    if options.get("product_key") == "":
+        raise IdentityError("product_key: it is empty: give the key, or leave it out")
     given = read(Answers, options)
     answers = replace(given, product_key=given.product_key.upper(), interfaces=interfaces_from(options.get("interfaces")))
     check(answers)
@@ -133,6 +159,7 @@ def from_options(options: Mapping[str, Any]) -> Answers:
 
 def check(answers: Answers) -> None:
     """Raise C(IdentityError), naming the option, if something cannot be."""
+    _check_characters(answers, "")
     check_name(answers.computer_name)
     if answers.time_zone and answers.time_zone not in TIME_ZONES:
         near = difflib.get_close_matches(answers.time_zone, TIME_ZONES, 3, 0.5)
@@ -152,6 +179,20 @@ def check(answers: Answers) -> None:
                 raise IdentityError(f"{name}: a command has 1 to {longest} characters, not {len(command)}: {command[:60]}")
 
 
+def _check_characters(value: Any, name: str) -> None:
+    """Refuse what no XML can hold, and what would end a line where one is written. The value may be a secret."""
+    if is_dataclass(value):
+        for one in fields(value):
+            _check_characters(getattr(value, one.name), f"{name}: {one.name}" if name else one.name)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check_characters(item, name)
+    elif isinstance(value, str):
+        for letter in value:
+            if unicodedata.category(letter) in ("Cc", "Cs") or letter in "\ufffe\uffff":
+                raise IdentityError(f"{name}: it has the control character U+{ord(letter):04X} in it")
+
+
 def _check_locale(name: str) -> None:
     if not _LOCALE.fullmatch(name):
         raise IdentityError(f"locale: {name!r} is not a language and a region, such as de-DE")
@@ -167,9 +208,13 @@ def check_name(name: str) -> None:
         check_computer_name(name)
 
 
-def check_for(answers: Answers, build: int) -> None:
-    """Raise C(IdentityError) if a Windows of I(build) cannot be set up like this."""
-    if build >= WINDOWS_11 and not answers.accounts:
+def check_for(answers: Answers, build: int, *, server: bool = False, has_account: bool = False) -> None:
+    """Raise C(IdentityError) if a Windows of I(build) cannot be set up like this.
+
+    :param has_account: The user's own file makes one.
+    """
+    own = has_account or any(not account.built_in for account in answers.accounts)
+    if build >= WINDOWS_11 and not server and not own:
         raise IdentityError(
             "accounts: Windows 11 asks for a Microsoft account at its first start if no local account is declared: declare one"
         )
@@ -196,15 +241,9 @@ def _check_join(join: Join) -> None:
 def _check_accounts(answers: Answers) -> None:
     names = [account.name.lower() for account in answers.accounts]
     for account in answers.accounts:
-        name = account.name
-        if not 1 <= len(name) <= 20 or set(name) & _ACCOUNT_FORBIDDEN or name.strip(". ") != name:
-            raise IdentityError(f"accounts: {name!r} cannot be the name of an account")
-        if name.lower() == answers.computer_name.lower():
-            raise IdentityError(f"accounts: {name!r} is the name of the computer too, which Windows refuses")
-        if names.count(name.lower()) > 1:
-            raise IdentityError(f"accounts: {name!r} is declared twice")
-        if not account.password:
-            raise IdentityError(f"accounts: {name!r} needs a password")
+        _check_account(account, answers.computer_name)
+        if names.count(account.name.lower()) > 1:
+            raise IdentityError(f"accounts: {account.name!r} is declared twice")
     logon = answers.auto_logon
     if logon and logon.account.lower() not in names:
         raise IdentityError(f"auto_logon: {logon.account!r} is none of the declared accounts")
@@ -212,5 +251,17 @@ def _check_accounts(answers: Answers) -> None:
         raise IdentityError(f"auto_logon: count is how many times, at least 1, not {logon.count}")
     if answers.first_logon_commands and not answers.auto_logon:
         raise IdentityError("first_logon_commands: they run when somebody logs on: set auto_logon, or use specialize_commands")
-    if answers.remoting not in REMOTING:
+    if answers.remoting not in (None, *REMOTING):
         raise IdentityError(f"remoting: {answers.remoting!r} is unknown; there is {', '.join(REMOTING)}")
+
+
+def _check_account(account: Account, computer_name: str) -> None:
+    name = account.name
+    if not 1 <= len(name) <= 20 or set(name) & _ACCOUNT_FORBIDDEN or name.strip(". ") != name:
+        raise IdentityError(f"accounts: {name!r} cannot be the name of an account")
+    if f"|{name.lower()}|" in _RESERVED:
+        raise IdentityError(f"accounts: {name!r} is one of Windows' own accounts, which cannot be made: take another name")
+    if name.lower() == computer_name.lower():
+        raise IdentityError(f"accounts: {name!r} is the name of the computer too, which Windows refuses")
+    if not account.password:
+        raise IdentityError(f"accounts: {name!r} needs a password")

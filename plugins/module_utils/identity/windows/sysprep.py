@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Dict, Optional, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import (
+    clean_up,
     regfile,
     remoting,
     sysprep_inf,
@@ -22,6 +22,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows impor
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers, check_for
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.drivers import FOLDER, inf_folders
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import COMPETITORS, Windows, inspect
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.masking import masked
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.offline_join import check_blob
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import open_hive, plan
@@ -30,13 +31,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.options import secrets
 
 ANSWER_FILE = "Windows/Panther/unattend.xml"
 RECORD = "ProgramData/reimage/identity.json"
-COMPLETE = "Windows/Setup/Scripts/SetupComplete.cmd"
 _CURRENT_VERSION = r"Microsoft\Windows\CurrentVersion"
-_BEGIN, _END = "rem reimage.lab: begin", "rem reimage.lab: end"
-_CLEAN = rf"""{_BEGIN}
-del /f /q C:\Windows\Panther\unattend.xml C:\Windows\Panther\Unattend\*.xml C:\Windows\System32\Sysprep\unattend.xml
-reg delete HKLM\SYSTEM\Setup /v UnattendFile /f
-{_END}"""
 
 Files = Dict[str, Optional[bytes]]
 
@@ -63,14 +58,13 @@ def inject(
 ) -> Injected:
     """Write the answer file, remove what would compete with it, and have the first boot remove the secrets.
 
-    :param template_text: A user's own answer file, in which only the identity is set.
+    :param template_text: A user's own answer file, into which all that is declared is merged.
     :param image: What the volume was deployed from, to be recorded on it.
     :raises IdentityError: Windows is not ready for it, or what is declared cannot be; nothing was written then.
     """
     windows = inspect(volume)
     if require_generalized and not windows.generalized:
         raise IdentityError("; ".join(windows.problems))
-    check_for(answers, windows.build)
     if answers.join.offline_blob:
         check_blob(answers.join.offline_blob, answers.computer_name)
     if windows.flavour == "sysprep_inf":
@@ -86,8 +80,8 @@ def inject(
         if old == data:
             continue
         result.files.append(name)
-        result.before += _masked(name, old, answers)
-        result.after += _masked(name, data, answers)
+        result.before += _shown(name, old, answers)
+        result.after += _shown(name, data, answers)
     registry = plan(volume, setup)
     result.before, result.after = result.before + registry.before, result.after + registry.after
     result.changed = bool(result.files or registry.hives)
@@ -97,16 +91,19 @@ def inject(
 
 
 def _vista(volume: Volume, answers: Answers, template_text: str, windows: Windows) -> Files:
+    answers = answers.settled(template=bool(template_text))
+    own_account = bool(template_text) and template.has_account(template_text, "template")
+    check_for(answers, windows.build, server=windows.edition.startswith("Server"), has_account=own_account)
     if template_text:
         text = template.fill(template_text, "template", answers, windows.architecture)
     else:
         text = unattend.render(answers, windows.architecture)
     files: Files = {name: None for folder, pattern in COMPETITORS for name in volume.match(folder, pattern)}
     files[ANSWER_FILE] = text.encode("ascii")
-    script = "" if template_text else remoting.script(answers)
+    script = remoting.script(answers)
     if script:
         files[remoting.SCRIPT] = script.encode("ascii", errors="replace")
-    files[COMPLETE] = complete(volume.read(COMPLETE) or b"")
+    files[clean_up.SCRIPT] = clean_up.TEXT.encode("ascii")
     return files
 
 
@@ -128,23 +125,8 @@ def _device_path(volume: Volume, folders: Sequence[str]) -> Change:
     return Change(rf"HKLM\SOFTWARE\{_CURRENT_VERSION}", values={"DevicePath": (regfile.EXPAND_SZ, regfile.text(value))})
 
 
-def complete(existing: bytes) -> bytes:
-    """Return a SetupComplete.cmd that also deletes the secrets; what the image's own does stays."""
-    text = existing.decode("cp437")
-    before, _begin, rest = text.partition(_BEGIN)
-    _ours, end, after = rest.partition(_END)
-    text = (before + after.lstrip("\r\n") if end else text).rstrip("\r\n")
-    lines = [*([text] if text else []), *_CLEAN.splitlines()]
-    return ("\r\n".join(line.rstrip("\r") for line in "\n".join(lines).split("\n")) + "\r\n").encode("cp437")
-
-
-def _masked(name: str, data: bytes | None, answers: Answers) -> str:
-    """Return a file for a diff, without secrets: those of now by their value, those of before by where they stand."""
+def _shown(name: str, data: bytes | None, answers: Answers) -> str:
+    """Return a file for a diff."""
     if data is None:
         return f"--- {name}: none\n"
-    text = data.decode("utf-8", errors="replace")
-    for secret in secrets(answers):
-        text = text.replace(secret, "********")
-    text = re.sub(r"(?s)(<(?:\w+:)?(Value|Password|AccountData|ProductKey)>)[^<]*", r"\1********", text)
-    text = re.sub(r"(?im)^([^\S\n]*(?:AdminPassword|DomainAdminPassword|ProductKey)[^\S\n]*=).*", r"\1********", text)
-    return f"--- {name}\n{text}\n"
+    return f"--- {name}\n{masked(data, secrets(answers))}\n"

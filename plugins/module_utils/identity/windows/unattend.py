@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The answer file of Windows Vista and later: a whole one, or a user's own with only the identity set in it.
+"""The answer file of Windows Vista and later: what is declared is merged into a user's own file, or into an empty one.
 
 Windows reads it in US-ASCII without comments, for both are reported to break it; characters beyond are written as references.
 Source: Microsoft, "Unattended Windows Setup Reference".
@@ -11,16 +11,22 @@ Source: Microsoft, "Unattended Windows Setup Reference".
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from typing import Iterable
+from typing import Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import SYNCHRONOUS_LONGEST, Answers, Join
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.remoting import first_commands
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import clean_up, remoting
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import (
+    SYNCHRONOUS_LONGEST,
+    Account,
+    Answers,
+    Join,
+)
 from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed
 
 NS = "urn:schemas-microsoft-com:unattend"
 WCM = "http://schemas.microsoft.com/WMIConfig/2002/State"
+CPI = "urn:schemas-microsoft-com:cpi"
 PASSES = (
     "windowsPE",
     "offlineServicing",
@@ -39,29 +45,91 @@ _INSTALL_DRIVERS = rf"pnputil /add-driver {DRIVERS}\*.inf /subdirs /install"
 
 ET.register_namespace("", NS)
 ET.register_namespace("wcm", WCM)
+ET.register_namespace("cpi", CPI)
 
 
 def render(answers: Answers, architecture: str) -> str:
     """Return a whole answer file."""
     root = ET.Element(f"{{{NS}}}unattend")
-    specialize = ET.SubElement(root, f"{{{NS}}}settings", {"pass": "specialize"})
-    _deployment(specialize, answers, architecture)
-    _shell_specialize(specialize, answers, architecture)
-    _join(specialize, answers, architecture)
-    _network(specialize, answers.interfaces, architecture)
-    oobe = ET.SubElement(root, f"{{{NS}}}settings", {"pass": "oobeSystem"})
-    _language(oobe, answers, architecture)
-    _shell_oobe(oobe, answers, architecture)
+    declare(root, answers, architecture)
+    shell = find(root, "oobeSystem", SHELL, architecture)
+    for name, text in (
+        ("HideEULAPage", "true"),
+        ("HideOEMRegistrationScreen", "true"),
+        ("HideOnlineAccountScreens", "true"),
+        ("HideWirelessSetupInOOBE", "true"),
+        ("ProtectYourPC", "3"),
+    ):
+        put(child(shell, "OOBE"), name, text)
     return serialize(root)
+
+
+def declare(root: ET.Element, answers: Answers, architecture: str) -> None:
+    """Merge all that is declared into an answer file.
+
+    A setting replaces the file's own in every pass that has it, for the later pass wins. Accounts and network cards replace those
+    of the same name or address; commands run after the file's own.
+
+    :raises IdentityError: The file has a component for another architecture only, or a command is too long.
+    """
+    shell = {
+        "ComputerName": answers.computer_name,
+        "ProductKey": answers.product_key,
+        "RegisteredOrganization": answers.organization,
+        "RegisteredOwner": answers.full_name,
+        "TimeZone": answers.time_zone,
+    }
+    language = dict.fromkeys(("InputLocale", "SystemLocale", "UILanguage", "UserLocale"), answers.locale)
+    deployment = find(root, "specialize", DEPLOYMENT, architecture)
+    _commands(child(deployment, "RunSynchronous"), "RunSynchronousCommand", "Path", specialize_commands(answers))
+    _set(root, "specialize", SHELL, architecture, shell)
+    if answers.join.declared:
+        part = find(root, "specialize", JOIN, architecture)
+        for old in list(part):
+            part.remove(old)
+        identify(part, answers.join)
+    _network(root, answers.interfaces, architecture)
+    _set(root, "oobeSystem", LANGUAGE, architecture, language)
+    _users(find(root, "oobeSystem", SHELL, architecture), answers)
 
 
 def serialize(root: ET.Element) -> str:
     """Return the text of an answer file, in US-ASCII."""
+    for other in root:
+        # Scripts look for such parts, which Windows ignores, by their names without a prefix.
+        space = other.tag[1:].partition("}")[0]
+        if space not in (NS, CPI):
+            for element in other.iter():
+                element.tag = element.tag.replace(f"{{{space}}}", "")
+            other.set("xmlns", space)
     ET.indent(root)
     body = ET.tostring(root, encoding="us-ascii").decode("ascii")
     if body.startswith("<?xml"):
         body = body.split("\n", 1)[1]
     return f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
+
+
+def components(root: ET.Element, name: str, architecture: str) -> Iterator[ET.Element]:
+    """Yield a component of every pass that has it."""
+    for part in root.iterfind(f"{{{NS}}}settings/{{{NS}}}component"):
+        if part.get("name") == name and part.get("processorArchitecture") == architecture:
+            yield part
+
+
+def find(root: ET.Element, wanted: str, name: str, architecture: str) -> ET.Element:
+    """Return a component of a pass, making both if they are missing.
+
+    :raises IdentityError: The file has it for another architecture only, so that this Windows would ignore it.
+    """
+    settings = next((item for item in root.iterfind(f"{{{NS}}}settings") if item.get("pass") == wanted), None)
+    if settings is None:
+        settings = ET.SubElement(root, f"{{{NS}}}settings", {"pass": wanted})
+    parts = [item for item in settings.iterfind(f"{{{NS}}}component") if item.get("name") == name]
+    mine = [item for item in parts if item.get("processorArchitecture") == architecture]
+    if parts and not mine:
+        has = ", ".join(str(item.get("processorArchitecture")) for item in parts)
+        raise IdentityError(f"the template has {name} for {has}, and this Windows is {architecture}")
+    return mine[0] if mine else component(settings, name, architecture)
 
 
 def component(settings: ET.Element, name: str, architecture: str) -> ET.Element:
@@ -88,6 +156,21 @@ def put(parent: ET.Element, path: str, text: str) -> ET.Element:
     return parent
 
 
+def child(part: ET.Element, name: str) -> ET.Element:
+    """Return an element of a component; a new one comes where the schema has it, which is by the alphabet."""
+    found = part.find(f"{{{NS}}}{name}")
+    if found is None:
+        found = ET.Element(f"{{{NS}}}{name}")
+        place = next((number for number, other in enumerate(part) if local(other) > name), len(part))
+        part.insert(place, found)
+    return found
+
+
+def local(element: ET.Element) -> str:
+    """Return an element's name without its namespace."""
+    return str(element.tag).rpartition("}")[2]
+
+
 def add(parent: ET.Element, name: str) -> ET.Element:
     """Add an item to a list."""
     return ET.SubElement(parent, f"{{{NS}}}{name}", {f"{{{WCM}}}action": "add"})
@@ -100,40 +183,34 @@ def specialize_commands(answers: Answers) -> list[str]:
     """
     own = [] if answers.device_encryption else [_ENCRYPTION]
     own += [_INSTALL_DRIVERS] if answers.drivers else []
-    commands = [*own, *first_commands(answers), *answers.specialize_commands]
+    commands = [*own, *remoting.first_commands(answers), clean_up.COMMAND, *answers.specialize_commands]
     for command in commands:
         if len(command) > SYNCHRONOUS_LONGEST:
             raise IdentityError(f"a command of specialize has more than {SYNCHRONOUS_LONGEST} characters: {command[:60]}")
     return commands
 
 
-def _deployment(settings: ET.Element, answers: Answers, architecture: str) -> None:
-    commands = specialize_commands(answers)
-    if not commands:
+def _commands(listed: ET.Element, item: str, holder: str, commands: Sequence[str]) -> None:
+    """Add commands to a list, to run after those that are in it."""
+    orders = [order.text or "" for order in listed.iter(f"{{{NS}}}Order")]
+    last = max((int(order) for order in orders if order.strip().isdecimal()), default=0)
+    for number, command in enumerate(commands, last + 1):
+        added = add(listed, item)
+        for name, text in sorted({"Order": str(number), holder: command}.items()):
+            put(added, name, text)
+
+
+def _set(root: ET.Element, wanted: str, name: str, architecture: str, values: Mapping[str, str]) -> None:
+    """Set what is not empty in a component of one pass, and in all passes that have it already."""
+    given = {key: text for key, text in values.items() if text}
+    if not given:
         return
-    parent = ET.SubElement(component(settings, DEPLOYMENT, architecture), f"{{{NS}}}RunSynchronous")
-    for number, command in enumerate(commands, 1):
-        item = add(parent, "RunSynchronousCommand")
-        put(item, "Order", str(number))
-        put(item, "Path", command)
-
-
-def _shell_specialize(settings: ET.Element, answers: Answers, architecture: str) -> None:
-    shell = component(settings, SHELL, architecture)
-    for name, text in (
-        ("ComputerName", answers.computer_name),
-        ("ProductKey", answers.product_key),
-        ("RegisteredOrganization", answers.organization),
-        ("RegisteredOwner", answers.full_name),
-        ("TimeZone", answers.time_zone),
-    ):
-        if text:
-            put(shell, name, text)
-
-
-def _join(settings: ET.Element, answers: Answers, architecture: str) -> None:
-    if answers.join.declared:
-        identify(component(settings, JOIN, architecture), answers.join)
+    mine = find(root, wanted, name, architecture)
+    for key, text in given.items():
+        child(mine, key)
+        for part in components(root, name, architecture):
+            for element in part.findall(f"{{{NS}}}{key}"):
+                element.text = text
 
 
 def identify(part: ET.Element, join: Join) -> None:
@@ -151,21 +228,28 @@ def identify(part: ET.Element, join: Join) -> None:
         put(part, "Identification/JoinWorkgroup", join.workgroup)
 
 
-def _network(settings: ET.Element, interfaces: Iterable[Interface], architecture: str) -> None:
-    interfaces = list(interfaces)
-    if not interfaces:
-        return
-    listed = ET.SubElement(component(settings, NETWORK, architecture), f"{{{NS}}}Interfaces")
+def _network(root: ET.Element, interfaces: Sequence[Interface], architecture: str) -> None:
     for interface in interfaces:
-        _addresses(add(listed, "Interface"), interface)
-    if any(interface.dns for interface in interfaces):
-        listed = ET.SubElement(component(settings, RESOLVER, architecture), f"{{{NS}}}Interfaces")
-        for interface in interfaces:
-            item = add(listed, "Interface")
+        _addresses(_card(find(root, "specialize", NETWORK, architecture), interface), interface)
+        if interface.dns:
+            item = _card(find(root, "specialize", RESOLVER, architecture), interface)
             put(item, "Identifier", dashed(interface.mac).upper())
             servers = ET.SubElement(item, f"{{{NS}}}DNSServerSearchOrder")
             for number, server in enumerate(interface.dns, 1):
                 _keyed(servers, str(number), server)
+
+
+def _card(part: ET.Element, interface: Interface) -> ET.Element:
+    """Return a new item for a network card, instead of the one that is there."""
+    listed = child(part, "Interfaces")
+    _remove(listed, "Identifier", dashed(interface.mac))
+    return add(listed, "Interface")
+
+
+def _remove(listed: ET.Element, key: str, value: str) -> None:
+    for item in list(listed):
+        if (item.findtext(f"{{{NS}}}{key}") or "").strip().lower() == value.lower():
+            listed.remove(item)
 
 
 def _addresses(item: ET.Element, interface: Interface) -> None:
@@ -193,43 +277,36 @@ def _keyed(parent: ET.Element, key: str, text: str) -> None:
     item.text = text
 
 
-def _language(settings: ET.Element, answers: Answers, architecture: str) -> None:
-    if answers.locale:
-        part = component(settings, LANGUAGE, architecture)
-        for name in ("InputLocale", "SystemLocale", "UILanguage", "UserLocale"):
-            put(part, name, answers.locale)
-
-
-def _shell_oobe(settings: ET.Element, answers: Answers, architecture: str) -> None:
-    shell = component(settings, SHELL, architecture)
+def _users(shell: ET.Element, answers: Answers) -> None:
+    for account in answers.accounts:
+        _account(child(shell, "UserAccounts"), account)
     if answers.auto_logon:
         account = next(one for one in answers.accounts if one.name.lower() == answers.auto_logon.account.lower())
-        put(shell, "AutoLogon/Password/Value", account.password)
-        put(shell, "AutoLogon/Password/PlainText", "true")
-        put(shell, "AutoLogon/Enabled", "true")
-        # Windows adds one.
-        put(shell, "AutoLogon/LogonCount", str(answers.auto_logon.count))
-        put(shell, "AutoLogon/Username", account.name)
+        logon = child(shell, "AutoLogon")
+        for old in list(logon):
+            logon.remove(old)
+        put(logon, "Password/Value", account.password)
+        put(logon, "Password/PlainText", "true")
+        put(logon, "Enabled", "true")
+        put(logon, "LogonCount", str(answers.auto_logon.count))  # Windows adds one
+        put(logon, "Username", account.name)
     if answers.first_logon_commands:
-        listed = ET.SubElement(shell, f"{{{NS}}}FirstLogonCommands")
-        for number, command in enumerate(answers.first_logon_commands, 1):
-            item = add(listed, "SynchronousCommand")
-            put(item, "CommandLine", command)
-            put(item, "Order", str(number))
-    for name, text in (
-        ("HideEULAPage", "true"),
-        ("HideOEMRegistrationScreen", "true"),
-        ("HideOnlineAccountScreens", "true"),
-        ("HideWirelessSetupInOOBE", "true"),
-        ("ProtectYourPC", "3"),
-    ):
-        put(shell, f"OOBE/{name}", text)
-    if answers.accounts:
-        listed = ET.SubElement(ET.SubElement(shell, f"{{{NS}}}UserAccounts"), f"{{{NS}}}LocalAccounts")
-        for account in answers.accounts:
-            item = add(listed, "LocalAccount")
-            put(item, "Password/Value", account.password)
-            put(item, "Password/PlainText", "true")
-            put(item, "DisplayName", account.display_name or account.name)
-            put(item, "Group", account.group)
-            put(item, "Name", account.name)
+        listed = child(shell, "FirstLogonCommands")
+        _commands(listed, "SynchronousCommand", "CommandLine", answers.first_logon_commands)
+
+
+def _account(accounts: ET.Element, account: Account) -> None:
+    """Declare an account; that of the administrator is there already, and gets a password."""
+    if account.built_in:
+        password = child(accounts, "AdministratorPassword")
+        put(password, "Value", account.password)
+        put(password, "PlainText", "true")
+        return
+    listed = child(accounts, "LocalAccounts")
+    _remove(listed, "Name", account.name)
+    item = add(listed, "LocalAccount")
+    put(item, "Password/Value", account.password)
+    put(item, "Password/PlainText", "true")
+    put(item, "DisplayName", account.display_name or account.name)
+    put(item, "Group", account.group)
+    put(item, "Name", account.name)

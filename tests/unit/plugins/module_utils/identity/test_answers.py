@@ -79,6 +79,17 @@ def test_names_that_a_computer_cannot_have(name: str) -> None:
         ({"interfaces": [{**CARD, "gateway": "198.51.100.1"}]}, "in none of its networks"),
         ({"interfaces": [{**CARD, "dns": ["nameserver"]}]}, "nameserver"),
         ({"remoting": "telnet"}, "remoting: 'telnet'"),
+        ({"product_key": ""}, "product_key: it is empty"),
+        ({"product_key": "   "}, "product_key"),
+        ({"accounts": [{**ACCOUNT, "name": "Guest"}]}, "accounts: 'Guest' is one of Windows' own"),
+        ({"accounts": [{**ACCOUNT, "name": "SYSTEM"}]}, "accounts: 'SYSTEM' is one of Windows' own"),
+        ({"accounts": [{**ACCOUNT, "name": "network service"}]}, "accounts: 'network service' is one of Windows' own"),
+        ({"accounts": [ACCOUNT], "auto_logon": {"account": "technician", "count": 0}}, "auto_logon: count .* not 0"),
+        ({"accounts": [ACCOUNT], "auto_logon": {"account": "technician", "count": -1}}, "auto_logon: count .* not -1"),
+        ({"accounts": [{**ACCOUNT, "password": "a\x07b"}]}, r"accounts: password: .* control character U\+0007"),
+        ({"full_name": "a\nb"}, r"full_name: .* U\+000A"),
+        ({"specialize_commands": ["ver\0"]}, r"specialize_commands: .* U\+0000"),
+        ({"remoting": "ssh", "ssh_keys": ["ssh-ed25519 AAAA\n'@\nRemove-Item C:"]}, r"ssh_keys: .* U\+000A"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(more: dict[str, Any], said: str) -> None:
@@ -89,5 +100,17 @@ def test_what_cannot_be_is_refused_by_name(more: dict[str, Any], said: str) -> N
 def test_windows_11_wants_an_account() -> None:
     check_for(answers(accounts=[ACCOUNT]), 22631)
     check_for(answers(), 19045)
+    check_for(answers(), 26100, server=True)
+    check_for(answers(), 26100, has_account=True)
     with pytest.raises(IdentityError, match="Microsoft account"):
         check_for(answers(), 22631)
+    with pytest.raises(IdentityError, match="Microsoft account"):
+        check_for(answers(accounts=[{**ACCOUNT, "name": "Administrator"}]), 22631)
+
+
+def test_defaults_that_depend_on_an_own_file() -> None:
+    alone, filled = answers().settled(template=False), answers().settled(template=True)
+    assert (alone.remoting, alone.device_encryption) == ("winrm", False)
+    assert (filled.remoting, filled.device_encryption) == ("none", True)
+    declared = answers(remoting="ssh", device_encryption=False).settled(template=True)
+    assert (declared.remoting, declared.device_encryption) == ("ssh", False)

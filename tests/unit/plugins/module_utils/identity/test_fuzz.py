@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fuzzing, with a fixed seed: whatever a registry file or an INF holds, it is read, or there is one clear error.
+"""Fuzzing, with a fixed seed: whatever a registry file, an answer file or an INF holds, it is read, or there is one clear error.
 
 A traceback is the fault looked for. C(REIMAGE_FUZZ) makes it longer than in CI.
 """
@@ -16,8 +16,12 @@ from typing import Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inf, regfile
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import inf, regfile, template
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import from_options
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.masking import masked
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import by_hive
+
+from .test_template import OWN
 
 ROUNDS = int(os.environ.get("REIMAGE_FUZZ", "1000"))
 REG = r"""Windows Registry Editor Version 5.00
@@ -89,3 +93,18 @@ def test_infs(name: str, encoding: str) -> None:
             assert str(error).startswith(f"{name}: ")
             continue
         assert all(isinstance(one, str) for one in found.ids)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_answer_file(encoding: str) -> None:
+    answers = from_options({"computer_name": "PC-1", "time_zone": "UTC", "drivers": True, "join": {"workgroup": "LAB"}})
+    refused = 0
+    for data in mutations(OWN.encode(encoding)):
+        masked(data, ["secret"])
+        try:
+            made = template.fill(template.decode(data, "fuzz"), "fuzz", answers.settled(template=True), "amd64")
+        except IdentityError:
+            refused += 1
+            continue
+        assert ">PC-1<" in made
+    assert 0 < refused < ROUNDS
