@@ -91,7 +91,7 @@ class Answers:
 
     computer_name: str = option("Name of the machine, at most 15 letters, digits and dashes, and none that Windows reserves.")
     time_zone: str = option("Time zone, by its name in Windows, such as V(W. Europe Standard Time).", "")
-    product_key: str = option("Product key.", "", secret=True)
+    product_key: str | None = option("Product key. An empty one is refused.", None, secret=True)
     locale: str = option("Language and region of the system, its keyboard and its users, such as V(de-DE).", "")
     join: Join = option("Where the machine belongs.", Join(), of=Join)
     interfaces: Sequence[Interface] = ()  # whose option is that of C(Addresses)
@@ -152,7 +152,7 @@ def from_options(options: Mapping[str, Any]) -> Answers:
     if options.get("product_key") == "":
         raise IdentityError("product_key: it is empty: give the key, or leave it out")
     given = read(Answers, options)
-    answers = replace(given, product_key=given.product_key.upper(), interfaces=interfaces_from(options.get("interfaces")))
+    answers = replace(given, product_key=(given.product_key or "").upper(), interfaces=interfaces_from(options.get("interfaces")))
     check(answers)
     return answers
 

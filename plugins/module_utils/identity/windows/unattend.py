@@ -74,7 +74,7 @@ def declare(root: ET.Element, answers: Answers, architecture: str) -> None:
     """
     shell = {
         "ComputerName": answers.computer_name,
-        "ProductKey": answers.product_key,
+        "ProductKey": answers.product_key or "",
         "RegisteredOrganization": answers.organization,
         "RegisteredOwner": answers.full_name,
         "TimeZone": answers.time_zone,
