@@ -11,7 +11,7 @@ short_description: Give a Linux on a disk its own identity, before its first boo
 version_added: 0.1.0
 description:
   - Sets the name, the machine-id, new SSH host keys and the addresses of a system that is not running, and removes what its
-    master left behind that no two machines may share, such as the state of cloud-init.
+    master left behind that no two machines may share, such as the state of cloud-init, DHCP leases and the keys of agents.
   - With O(disk), C(/etc/fstab) names partitions by their UUID instead of the kernel's names, the system does not wait for a swap
     partition to resume from that is not there, and UEFI finds its loader, at the fallback path and by an entry in the firmware.
   - The system keeps a record of it in C(/var/lib/reimage/identity.json), without secrets. A system that has the identity that is
@@ -48,6 +48,16 @@ options:
     description: The machine-id, 32 hexadecimal digits. By default one is made.
     type: str
     default: ""
+  keep:
+    description:
+      - Which of the things that a machine does not share with its master stay as they are on the image. C(docs/linux.md) of the
+        collection lists them, each with its files and its reason.
+      - It matters when the system is given its identity, not when it has it.
+    type: list
+    elements: str
+    default: []
+    choices: [agents, chef, cloud-init, credential-secret, dhcp, domain, iscsi, lvm-devices, machine-info, networkmanager, nvme,
+      puppet, random-seed, salt, subscription, udev-names]
   boot_entry:
     description:
       - Have an entry for the disk in the firmware of the machine that this runs on, if it was started by UEFI, and remove those
@@ -102,6 +112,11 @@ files:
   returned: when O(disk) or O(path) is given
   type: list
   elements: str
+renewed:
+  description: The files and folders of the master that were removed or written anew, or would be, which depends on O(keep).
+  returned: when O(disk) or O(path) is given
+  type: list
+  elements: str
 boot:
   description: What was done, or would be, so that UEFI finds the system. All are empty if the disk has no EFI system partition.
   returned: when O(disk) or O(path) is given
@@ -131,9 +146,11 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces im
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import (
     check,
     cloud_init_settings,
+    current,
     give,
     recorded,
 )
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.leftovers import NAMES, leftovers
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.mounts import mount_settings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.network import detect, network_settings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.root import mounted_root
@@ -176,14 +193,14 @@ def apply(
     for warning in settings.warnings:
         module.warn(warning)
     before, name, files = recorded(tree), (tree.read("/etc/hostname") or "").strip(), settings.differing(tree)
-    diff = settings.diff(tree)
+    diff, wanted = settings.diff(tree), (options["hostname"], options["image"], options["machine_id"])
+    renewed = [] if current(tree, *wanted) else leftovers(tree, options["keep"])
     changed, identity = give(
         tree,
-        options["hostname"],
-        options["image"],
-        options["machine_id"],
+        *wanted,
         interfaces=interfaces,
         settings=settings,
+        keep=options["keep"],
         dry_run=module.check_mode,
     )
     if tree.unlabelled:
@@ -202,8 +219,15 @@ def apply(
         "root": root,
         "network": detect(tree),
         "files": files,
-        "diff": [named, *diff],
+        "renewed": renewed,
+        "diff": [named, *diff, *_renewed(renewed)],
     }
+
+
+def _renewed(names: Sequence[str]) -> list[dict[str, str]]:
+    """Return the names as Ansible shows a difference. What these files hold may be secret."""
+    header = "of the master, removed or written anew"
+    return [{"before_header": header, "after_header": header, "before": "\n".join(names) + "\n", "after": ""}] if names else []
 
 
 def main() -> None:
@@ -214,6 +238,7 @@ def main() -> None:
             "hostname": {"type": "str", "required": True},
             "image": {"type": "str", "default": ""},
             "machine_id": {"type": "str", "default": ""},
+            "keep": {"type": "list", "elements": "str", "default": [], "choices": NAMES},
             **argument_spec(Addresses),
             "boot_entry": {"type": "bool", "default": True},
         },

@@ -82,6 +82,8 @@ def disk(tmp_path: Path) -> Path:
         "etc/network/interfaces": "source /etc/network/interfaces.d/*\n",
         "sbin/ifup": "",
         "etc/ssh/sshd_config": "",
+        "etc/krb5.keytab": "secret",
+        "etc/machine-info": "CHASSIS=desktop\n",
     }.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
@@ -302,12 +304,15 @@ def test_module_checks_changes_and_then_finds_nothing_to_do(disk: Path) -> None:
     """Without an EFI system partition, so that any kernel can do it."""
     sh("sfdisk", "-q", "--part-type", disk, "1", "L")
     card = {"mac": "52-54-00-77-01-01", "addresses": ["192.0.2.7/24"], "gateway": "192.0.2.1"}
-    wanted = {"disk": str(disk), "hostname": "pc-01", "image": "lab/1", "interfaces": [card]}
+    wanted = {"disk": str(disk), "hostname": "pc-01", "image": "lab/1", "interfaces": [card], "keep": ["machine-info"]}
     before = disk.read_bytes()
     checked = module(check=True, **wanted)
     assert checked["changed"]
     assert disk.read_bytes() == before
     assert f"+UUID={ROOT_UUID} / ext4" in checked["shown"]
+    assert checked["renewed"] == ["/etc/krb5.keytab"]
+    assert "-/etc/krb5.keytab" in checked["shown"]
+    assert "secret" not in checked["shown"]
 
     given = module(**wanted)
     assert given["changed"], given
@@ -320,6 +325,8 @@ def test_module_checks_changes_and_then_finds_nothing_to_do(disk: Path) -> None:
     ]
     assert given["boot"] == {"fallback": [], "entries_added": [], "entries_removed": []}
     assert "/data is on UUID=gone" in " ".join(given["said"].split())
+    assert given["renewed"] == ["/etc/krb5.keytab"]
+    assert (cat(disk, "/etc/krb5.keytab"), cat(disk, "/etc/machine-info")) == ("", "CHASSIS=desktop\n")
     assert cat(disk, "/etc/fstab") == FSTAB.replace("/dev/sda2", f"UUID={ROOT_UUID}").replace("/dev/sda3", f"UUID={SWAP_UUID}")
     assert cat(disk, "/etc/initramfs-tools/conf.d/resume") == "RESUME=none\n"
     assert json.loads(cat(disk, "/var/lib/reimage/identity.json"))["interfaces"][0]["mac"] == "52:54:00:77:01:01"
@@ -327,6 +334,7 @@ def test_module_checks_changes_and_then_finds_nothing_to_do(disk: Path) -> None:
 
     again = module(**wanted)
     assert (again["changed"], again["files"], again["machine_id"]) == (False, [], given["machine_id"])
+    assert again["renewed"] == []
     moved = module(**{**wanted, "interfaces": [{**card, "addresses": ["192.0.2.8/24"]}]})
     assert (moved["changed"], moved["files"]) == (True, ["/etc/network/interfaces.d/reimage"])
     assert given["host_keys"]
@@ -344,7 +352,8 @@ def test_module_refuses_before_it_writes(disk: Path) -> None:
 
 def work(disk: str, *, check: bool = False) -> dict[str, Any]:
     """Call what the module does, in this process, where FAT and the firmware are the test's own."""
-    options = {"path": None, "hostname": "pc-01", "image": "lab/1", "machine_id": "", "interfaces": [], "boot_entry": True}
+    options = {"path": None, "hostname": "pc-01", "image": "lab/1", "machine_id": "", "interfaces": [], "keep": []}
+    options["boot_entry"] = True
     caller = SimpleNamespace(params={**options, "disk": disk}, check_mode=check, warn=lambda _text: None)
     return linux_identity.work(caller)
 

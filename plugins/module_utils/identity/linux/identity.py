@@ -15,11 +15,12 @@ import tempfile
 import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Collection, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError, naming
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.leftovers import leftovers, renew
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.settings import File, Settings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 from ansible_collections.reimage.lab.plugins.module_utils.names import check_linux_name
@@ -27,15 +28,6 @@ from ansible_collections.reimage.lab.plugins.module_utils.names import check_lin
 RECORD = "/var/lib/reimage/identity.json"
 _MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 _KEY_TYPES = ("ed25519", "ecdsa", "rsa")
-# What a running system left behind that must not be the same on two machines.
-_LEFTOVERS = (
-    ("/var/lib/systemd", "random-seed"),
-    ("/var/lib/dhcp", "*.leases"),
-    ("/var/lib/NetworkManager", "*.lease"),
-    ("/var/lib/systemd/network", "*"),
-)
-# How cloud-init knows that it has seen this machine before: it would believe to be the master.
-_CLOUD_STATE = tuple(f"/var/lib/cloud/{name}" for name in ("instance", "instances", "data", "sem"))
 
 
 @dataclass
@@ -72,6 +64,14 @@ def recorded(tree: Tree) -> Identity | None:
     return identity
 
 
+def current(tree: Tree, hostname: str, image: str, machine_id: str = "") -> Identity | None:
+    """Return the identity that the system has, if it is the one that is asked for, and so is not renewed."""
+    found = recorded(tree)
+    if found and ((found.hostname, found.image) != (hostname, image) or machine_id not in ("", found.machine_id)):
+        return None
+    return found
+
+
 def cloud_init_settings(tree: Tree, interfaces: Sequence[Interface]) -> Settings:
     """Return what keeps cloud-init, if there is one, from giving the machine another identity at its next start."""
     if not tree.exists("/etc/cloud/cloud.cfg"):
@@ -90,6 +90,7 @@ def give(
     *,
     interfaces: Sequence[Interface] = (),
     settings: Settings | None = None,
+    keep: Collection[str] = (),
     dry_run: bool = False,
 ) -> tuple[bool, Identity]:
     """Give a system its identity, unless it has it.
@@ -97,6 +98,7 @@ def give(
     A system that has it keeps its machine-id and keys when only its settings or interfaces are other ones.
 
     :param interfaces: What the record says of its addresses; I(settings) holds the files that make it so.
+    :param keep: What of the master's is not renewed, by the names of I(leftovers).
     :param dry_run: Only say whether something would change.
     :returns: Whether something changed, and the identity.
     """
@@ -104,9 +106,9 @@ def give(
     if tree.read("/etc/os-release") is None and tree.read("/usr/lib/os-release") is None:
         raise IdentityError(f"{tree.root}: this is not the root of a Linux system: it has no os-release")
     settings, declared = settings or Settings(), [one.plain() for one in interfaces]
-    before = recorded(tree)
-    if before and ((before.hostname, before.image) != (hostname, image) or machine_id not in ("", before.machine_id)):
-        before = None
+    before = current(tree, hostname, image, machine_id)
+    if not before:
+        leftovers(tree, keep)  # an error about them comes before anything is written
     new = Identity(hostname, image, machine_id or uuid.uuid4().hex)
     identity = replace(before or new, interfaces=declared)
     if identity == before and not settings.differing(tree):
@@ -114,13 +116,13 @@ def give(
     if dry_run:
         return True, identity
     if not before:
-        _renew(tree, identity)
+        _renew(tree, identity, keep)
     settings.apply(tree)
     tree.write(RECORD, json.dumps(asdict(identity), indent=1) + "\n", 0o644)
     return True, identity
 
 
-def _renew(tree: Tree, identity: Identity) -> None:
+def _renew(tree: Tree, identity: Identity, keep: Collection[str]) -> None:
     """Make a machine of its own of a copy of the master."""
     tree.remove(RECORD)  # while it is missing, the work is not done
     tree.write("/etc/hostname", f"{identity.hostname}\n")
@@ -129,11 +131,7 @@ def _renew(tree: Tree, identity: Identity) -> None:
     if tree.read("/var/lib/dbus/machine-id") is not None:
         tree.write("/var/lib/dbus/machine-id", f"{identity.machine_id}\n")
     _new_host_keys(tree, identity.hostname)
-    for folder, pattern in _LEFTOVERS:
-        for name in tree.match(folder, pattern):
-            tree.remove(name)
-    for name in _CLOUD_STATE:
-        tree.remove_all(name)
+    renew(tree, keep)
     identity.host_keys = host_keys(tree)
 
 

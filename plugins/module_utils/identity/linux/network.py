@@ -20,6 +20,7 @@ from typing import Any, Sequence
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces import Interface
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.settings import File, Settings
+from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.static import networkd_files, warnings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
 
 _NM, _NETWORKD = "/etc/NetworkManager/system-connections", "/etc/systemd/network"
@@ -67,16 +68,16 @@ def network_settings(tree: Tree, interfaces: Sequence[Interface]) -> Settings:
         wanted.update(write(tree, interfaces))
         if system == "networkd":
             return Settings(wanted, _before_ours(tree))
-    return Settings(wanted)
+        return Settings(wanted)
+    return Settings(wanted, warnings(tree))
 
 
 def _before_ours(tree: Tree) -> list[str]:
     """Return a warning for each file that systemd-networkd reads before ours, for the first that matches a card counts."""
-    names = [name.rsplit("/", 1)[1] for name in tree.match(_NETWORKD, "*.network")]
     return [
-        f"interfaces: {_NETWORKD}/{name} of the image comes before our 10-reimage-*.network: for cards that it matches, it counts"
-        for name in names
-        if name < "10-reimage-"
+        f"interfaces: {name} of the image comes before our 10-reimage-*.network: for cards that it matches, it counts"
+        for name in networkd_files(tree)
+        if name.rsplit("/", 1)[1] < "10-reimage-"
     ]
 
 

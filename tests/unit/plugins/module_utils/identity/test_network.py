@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import configparser
 import json
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -17,6 +19,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.interfaces im
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.identity import RECORD, cloud_init_settings, give
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.network import detect, network_settings
 from ansible_collections.reimage.lab.plugins.module_utils.identity.linux.tree import Tree
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import from_options
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.unattend import render
 
 CARD = Interface("52:54:00:77:01:01", ["192.0.2.7/24", "2001:db8::7/64"], "192.0.2.1", ["192.0.2.53", "2001:db8::53"])
 OTHER = Interface("52:54:00:77:01:02", ["2001:db8:1::7/64"], "2001:db8:1::1")
@@ -193,6 +197,15 @@ def test_two_routers_one_of_each_family(tmp_path: Path) -> None:
         "iface enx525400770101 inet6 static",
         "    address 2001:db8::7/64",
         "    gateway fe80::1",
+    ]
+
+
+def test_two_routers_of_windows() -> None:
+    text = render(replace(from_options({"computer_name": "PC-01"}), interfaces=[BOTH]), "amd64")
+    routes = ElementTree.fromstring(text).findall(".//{*}Routes/{*}Route")
+    assert [[part.text for part in route] for route in routes] == [
+        ["0", "10", "192.0.2.1", "0.0.0.0/0"],
+        ["1", "10", "fe80::1", "::/0"],
     ]
 
 
