@@ -170,8 +170,11 @@ def device_element(table: dict[str, Any], number: int) -> bytes:
     return bytes(16) + struct.pack("<IIII", 6, 0, 0x48, 0) + where + struct.pack("<II", 0, style) + disk + bytes(16)
 
 
-def make_bcd(path: Path, boot: bytes, windows: bytes) -> None:
-    """Make a boot configuration: the boot manager, and the one Windows that it starts."""
+def make_bcd(path: Path, boot: bytes, windows: bytes, others: dict[str, bytes] | None = None) -> None:
+    """Make a boot configuration: the boot manager, and the one Windows that it starts.
+
+    :param others: What the first device element of other objects holds, by their names.
+    """
     elements = r"Objects\{}\Elements\{}"
     make_hive(
         path,
@@ -181,6 +184,7 @@ def make_bcd(path: Path, boot: bytes, windows: bytes) -> None:
             elements.format(LOADER, "11000001"): {"Element": windows},
             elements.format(LOADER, "21000001"): {"Element": windows},
             elements.format(LOADER, "12000002"): {"Element": r"\Windows\system32\winload.efi"},
+            **{elements.format(name, "11000001"): {"Element": data} for name, data in (others or {}).items()},
         },
     )
 

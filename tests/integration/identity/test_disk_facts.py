@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
 from ansible_collections.reimage.lab.plugins.module_utils.identity.partition import partitions
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.disk_facts import mend, read
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import mounted_windows, read_file, write_file
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import (
+    Volume,
+    mounted_windows,
+    read_file,
+    write_file,
+)
 from regipy.registry import RegistryHive
 from Registry import Registry
 
@@ -118,6 +126,59 @@ def test_choice_of_another_partition_of_this_disk_is_told_and_left(disk: Path, l
         write_file(found[0], BCD[label], (tmp_path / "bcd").read_bytes())
     assert len(read(str(disk)).problems) == 2
     assert mend(str(disk)) == []
+
+
+def test_resume_memory_test_and_recovery_are_mended_or_named(disk: Path, label: str, tmp_path: Path) -> None:
+    old = table(disk)
+    boot, windows, recovery = (device_element(old, number) for number in (1, WINDOWS[label], len(old["partitions"])))
+    # A RAM disk: its own head, the partition that its file is on, and the file's name.
+    ramdisk, foreign = (
+        bytes(16) + struct.pack("<IIII", 0, 1, 0x100, 0) + part[0x10:] + "\\Winre.wim\0".encode("utf-16-le")
+        for part in (windows, recovery)
+    )
+    others = {"{resume}": windows, "{memtest}": boot, "{winre}": ramdisk, "{winre2}": foreign, "{booted}": bytes(16) + b"\5" * 8}
+    make_bcd(tmp_path / "bcd", boot, windows, others)
+    with partitions(str(disk), ("vfat", "ntfs"), read_only=False) as found:
+        write_file(found[0], BCD[label], (tmp_path / "bcd").read_bytes())
+    assert read(str(disk)).problems == []
+    new_identifiers(disk, label)
+    told = [problem for problem in read(str(disk)).problems if " names " in problem]
+    assert sorted(problem.split("Objects\\")[1].split("\\")[0] for problem in told) == [
+        "{memtest}",
+        "{resume}",
+        "{winre2}",
+        "{winre}",
+    ]
+    mend(str(disk))
+    boot, windows = device_element(table(disk), 1), device_element(table(disk), WINDOWS[label])
+    assert element(disk, label, tmp_path, "{resume}", "11000001") == windows
+    assert element(disk, label, tmp_path, "{memtest}", "11000001") == boot
+    mended = element(disk, label, tmp_path, "{winre}", "11000001")
+    assert mended == ramdisk[:0x20] + windows[0x10:] + ramdisk[0x20 + len(windows) - 0x10 :]
+    assert element(disk, label, tmp_path, "{booted}", "11000001") == others["{booted}"]
+    left = read(str(disk)).problems
+    if label == "gpt":
+        assert element(disk, label, tmp_path, "{winre2}", "11000001") == foreign
+        assert len(left) == 1
+        assert "not on this disk" in left[0]
+        assert "{winre2}" in left[0]
+    else:  # the partition is known by where it begins
+        assert element(disk, label, tmp_path, "{winre2}", "11000001") != foreign
+        assert left == []
+    assert mend(str(disk)) == []
+
+
+def test_healthy_driver_behind_an_overridden_one_is_no_problem(tmp_path: Path) -> None:
+    disk = str(tmp_path / "disk.raw")
+    make_disk(Path(disk), generalized=False)
+    change = r"HKLM\SYSTEM\ControlSet001\Services\stornvme"
+    values = {"Start": (4, struct.pack("<I", 3))}
+    with mounted_windows(disk) as (folder, _partition):
+        override = Change(rf"{change}\StartOverride", values={"0": (4, struct.pack("<I", 3))})
+        merge(Volume(folder), [Change(change, values=values), override])
+    assert [problem.split(" does")[0] for problem in read(disk).problems] == ["the driver stornvme"]
+    mend(disk)
+    assert read(disk).problems == []
 
 
 def test_missing_boot_configuration_is_told(tmp_path: Path) -> None:

@@ -328,6 +328,32 @@ class TestXp:
         assert "TimeZone=110" in lines
 
     @pytest.mark.parametrize(
+        ("join", "left"),
+        [
+            ({"workgroup": "LAB"}, ['JoinWorkgroup="LAB"']),
+            (
+                {"domain": "lab.test", "username": "joiner", "password": "s3cret"},
+                ["JoinDomain=lab.test", 'DomainAdmin="joiner"', 'DomainAdminPassword="s3cret"'],
+            ),
+        ],
+    )
+    def test_declared_membership_replaces_that_of_an_own_file(self, xp: Path, join: dict[str, str], left: list[str]) -> None:
+        own = '[Identification]\r\njoinworkgroup = OLD\r\nJoinDomain=old.test\r\nMachineObjectOU="OU=Old"\r\n; ours\r\n'
+        inject(Volume(xp), self.wanted(join=join), own)
+        lines = (xp / "Sysprep/sysprep.inf").read_bytes().decode().split("\r\n")
+        section = lines[lines.index("[Identification]") + 1 :]
+        section = section[: section.index("")]
+        assert [line for line in section if line != "; ours"] == left
+        assert "; ours" in section
+
+    def test_commands_run_after_those_of_an_own_file(self, xp: Path) -> None:
+        own = "[GuiRunOnce]\r\nCommand0=own.cmd\r\nCommand3=last.cmd\r\n"
+        more = {"auto_logon": {"account": "Administrator"}, "first_logon_commands": ["first"]}
+        inject(Volume(xp), self.wanted(**more), own)
+        lines = (xp / "Sysprep/sysprep.inf").read_bytes().decode().split("\r\n")
+        assert lines[:4] == ["[GuiRunOnce]", "Command0=own.cmd", "Command3=last.cmd", 'Command4="first"']
+
+    @pytest.mark.parametrize(
         ("more", "said"),
         [
             ({"join": {"offline_blob": "AAAA"}}, "offline"),

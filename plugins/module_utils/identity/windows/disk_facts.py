@@ -36,7 +36,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volum
 _BOOT_FILES = ("EFI/Microsoft/Boot/BCD", "Boot/BCD")
 _BOOT_MANAGER = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}"
 _DEVICE, _SYSTEM_DEVICE, _DEFAULT = "11000001", "21000001", "23000003"
-_QUALIFIED_PARTITION, _ELEMENT_SIZE = 6, 88
+_QUALIFIED_PARTITION = struct.pack("<IIII", 6, 0, 0x48, 0)  # what stands before the identifiers: the kind, flags, its size
+_DISK, _IDENTIFIERS = 0x18, 0x28  # bytes: where the disk's begin behind the partition's, and the length of both
 _SYSTEM = f"{CONFIG}/SYSTEM"
 _DRIVE = r"\DosDevices\C:"
 _STORAGE = ("stornvme", "storahci", "iaStorV", "iaStorVD", "iaStorAC")
@@ -54,11 +55,11 @@ class Place:
         """Its name in MountedDevices."""
         return b"DMIO:ID:" + self.partition if len(self.disk) == 16 else self.disk + self.partition
 
-    def in_element(self, element: bytes) -> bytes:
-        """Return a device element of the BCD that names this partition, and is else like I(element)."""
+    @property
+    def identifiers(self) -> bytes:
+        """Its name in the device elements of a boot configuration."""
         style = 0 if len(self.disk) == 16 else 1
-        middle = struct.pack("<II", 0, style)
-        return element[:0x20] + self.partition.ljust(16, b"\0") + middle + self.disk.ljust(16, b"\0") + element[0x48:]
+        return self.partition.ljust(16, b"\0") + struct.pack("<II", 0, style) + self.disk.ljust(16, b"\0")
 
     def __str__(self) -> str:
         if len(self.disk) == 16:
@@ -147,25 +148,24 @@ def _storage(facts: Facts, system: Hive, generalized: bool) -> list[tuple[str, C
         if start is None:
             continue
         overrides = system.values(rf"{key}\StartOverride") or {}
+        overridden = any(any(data) for _kind, data in overrides.values())
         if start:
             changes.append((key, Change("", values={"Start": (DWORD, bytes(4))})))
-        if any(any(data) for _kind, data in overrides.values()):
+        if overridden:
             changes.append((rf"{key}\StartOverride", Change("", delete=True)))
-        if start or (len(changes) and changes[-1][1].delete):
+        if start or overridden:
             facts.problems.append(f"the driver {service} does not start with Windows: a disk that needs it is not found")
     return changes
 
 
 def _boot(facts: Facts, found: list[Partition], places: dict[str, Place], windows: Partition) -> None:
-    """Look where the boot manager, and what it starts by default, expect their partitions."""
+    """Look where the boot manager, and all that it can start, expect their partitions."""
     for partition, file in [(partition, file) for file in _BOOT_FILES for partition in found]:
         data = read_file(partition, file)
         if data is None:
             continue
-        changes = []
         hive = Hive(data, file, logs=_logs(partition, file))
-        for key, wanted in _devices(hive, places[partition.name], places[windows.name]):
-            changes += _element(facts, hive, key, wanted, places)
+        changes = _elements(facts, hive, places[partition.name], places[windows.name], list(places.values()))
         if changes:
             facts.mends.append((partition, file, changes))
         return
@@ -181,23 +181,71 @@ def _logs(partition: Partition, file: str) -> list[bytes]:
     return [log for log in (read_file(partition, file + ending) for ending in hive_log.ENDINGS) if log]
 
 
-def _devices(hive: Hive, boot: Place, windows: Place) -> list[tuple[str, Place]]:
-    """Return the elements that name a partition, and which one it should be."""
+def _elements(facts: Facts, hive: Hive, boot: Place, windows: Place, places: list[Place]) -> list[tuple[str, Change]]:
+    """Return what mends a boot configuration."""
+    elements, expected = _devices(hive), _expected(hive, boot, windows)
+    here = [place.identifiers for place in places]
+    for key, wanted in expected.items():
+        if any(old != wanted.identifiers for old in _named(elements.get(key, b""))):
+            facts.problems.append(f"the boot configuration (BCD) does not name {wanted} in {key}")
+    moved = _moved(elements, expected, places)
+    changes = []
+    for key, data in elements.items():
+        after = data
+        for old in [one for one in _named(data) if one not in here]:  # else somebody's choice on this very disk
+            if old in moved:
+                after = after.replace(_QUALIFIED_PARTITION + old, _QUALIFIED_PARTITION + moved[old].identifiers)
+            if key not in expected:
+                facts.problems.append(f"the boot configuration (BCD) names {_which(moved.get(old))} in {key}")
+        if after != data:
+            changes.append((key, Change("", values={"Element": (BINARY, after)})))
+    return changes
+
+
+def _moved(elements: dict[str, bytes], expected: dict[str, Place], places: list[Place]) -> dict[bytes, Place]:
+    """Return the partitions that have other identifiers now, by their former ones.
+
+    The boot manager and the Windows that it starts by default tell which identifiers the two partitions had. Whatever else names
+    those, such as the resumption from hibernation, the memory test and the recovery environment, means the same partitions.
+    """
+    here = [place.identifiers for place in places]
+    moved = {old: wanted for key, wanted in expected.items() for old in _named(elements.get(key, b"")) if old not in here}
+    disks = {old[_DISK:] for old in moved}
+    for old in {old for data in elements.values() for old in _named(data)} - moved.keys():
+        same = [place for place in places if place.identifiers[:_DISK] == old[:_DISK]]
+        if old[_DISK:] in disks and same:  # only the disk has another identifier
+            moved[old] = same[0]
+    return moved
+
+
+def _which(mended: Place | None) -> str:
+    if mended:
+        return f"the former identifiers of {mended}"
+    return "a partition that is not on this disk, and nothing tells which one it was (mend it with bcdedit)"
+
+
+def _devices(hive: Hive) -> dict[str, bytes]:
+    """Return the elements of all objects that name devices."""
+    found = {}
+    for name in hive.children("Objects"):
+        elements = rf"Objects\{name}\Elements"
+        for kind in hive.children(elements):
+            value = hive.get(rf"{elements}\{kind}", "Element") if kind[1:2] == "1" else None
+            if value:
+                found[rf"{elements}\{kind}"] = value[1]
+    return found
+
+
+def _expected(hive: Hive, boot: Place, windows: Place) -> dict[str, Place]:
+    """Return the elements of which is known what they should name."""
     found = [(_DEVICE, _BOOT_MANAGER, boot)]
     default = hive.text(rf"Objects\{_BOOT_MANAGER}\Elements\{_DEFAULT}", "Element")
     for name in [default] if default else []:
         found += [(_DEVICE, name, windows), (_SYSTEM_DEVICE, name, windows)]
-    return [(rf"Objects\{name}\Elements\{kind}", place) for kind, name, place in found]
+    return {rf"Objects\{name}\Elements\{kind}": place for kind, name, place in found}
 
 
-def _element(facts: Facts, hive: Hive, key: str, wanted: Place, places: dict[str, Place]) -> list[tuple[str, Change]]:
-    value = hive.get(key, "Element")
-    data = value[1] if value else b""
-    if len(data) != _ELEMENT_SIZE or struct.unpack_from("<I", data, 0x10)[0] != _QUALIFIED_PARTITION:
-        return []  # such as "the partition that this was started from"
-    if data == wanted.in_element(data):
-        return []
-    facts.problems.append(f"the boot configuration (BCD) does not name {wanted} in {key}")
-    if any(data == place.in_element(data) for place in places.values()):
-        return []  # somebody's choice on this very disk
-    return [(key, Change("", values={"Element": (BINARY, wanted.in_element(data))}))]
+def _named(element: bytes) -> list[bytes]:
+    """Return the identifiers of the partitions that an element names, also those on which a file or a RAM disk is."""
+    pieces = element.split(_QUALIFIED_PARTITION)[1:]
+    return [piece[:_IDENTIFIERS] for piece in pieces if len(piece) >= _IDENTIFIERS]

@@ -19,6 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.time_
 FILE = "Sysprep/sysprep.inf"
 DRIVERS_LONGEST = 4096  # characters: Microsoft, KB 312535
 _SECTION = re.compile(r"\s*\[([^\]]+)\]\s*")
+_COMMAND = re.compile(r"(?i)\s*Command(\d{1,9})\s*=")
 
 
 def render(answers: Answers, template: str = "", driver_folders: Sequence[str] = ()) -> str:
@@ -28,7 +29,10 @@ def render(answers: Answers, template: str = "", driver_folders: Sequence[str] =
     :raises IdentityError: Something is declared that Windows XP does not have, or cannot be written in ASCII.
     """
     lines = template.replace("\r\n", "\n").rstrip("\n").split("\n") if template.strip() else []
-    for section, key, value in _declared(answers, driver_folders, own=not lines):
+    declared = _declared(answers, driver_folders, own=not lines)
+    if answers.join.declared:
+        _remove(lines, "Identification")
+    for section, key, value in [*declared, *_commands(answers, lines)]:
         _set(lines, section, key, value)
     text = "\r\n".join(lines) + "\r\n"
     strange = "".join(sorted({letter for letter in text if not letter.isascii()}))
@@ -63,7 +67,7 @@ def _declared(answers: Answers, driver_folders: Sequence[str], *, own: bool) -> 
     for key, value in (("FullName", answers.full_name), ("OrgName", answers.organization), ("ProductKey", answers.product_key)):
         if value:
             found.append(("UserData", key, _quoted(value)))
-    return [*found, *_join(answers), *_commands(answers)]
+    return [*found, *_join(answers)]
 
 
 def _driver_path(folders: Sequence[str]) -> str:
@@ -105,14 +109,36 @@ def _join(answers: Answers) -> list[tuple[str, str, str]]:
     return [*found, *([("Identification", "MachineObjectOU", _quoted(join.ou))] if join.ou else [])]
 
 
-def _commands(answers: Answers) -> list[tuple[str, str, str]]:
-    return [("GuiRunOnce", f"Command{number}", _quoted(command)) for number, command in enumerate(answers.first_logon_commands)]
+def _commands(answers: Answers, lines: list[str]) -> list[tuple[str, str, str]]:
+    """Return the commands, numbered to run after those that are there."""
+    there = [_COMMAND.match(line) for line in _section(lines, "GuiRunOnce").values()]
+    first = max((int(found[1]) + 1 for found in there if found), default=0)
+    commands = enumerate(answers.first_logon_commands, first)
+    return [("GuiRunOnce", f"Command{number}", _quoted(command)) for number, command in commands]
 
 
 def _quoted(value: str) -> str:
     if '"' in value:
         raise IdentityError("sysprep.inf: a value with a quotation mark in it cannot be written")
     return f'"{value}"'
+
+
+def _section(lines: list[str], section: str) -> dict[int, str]:
+    """Return the lines of a section that are not comments, by their place; a section may stand in several parts."""
+    current, found = "", {}
+    for number, line in enumerate(lines):
+        header = _SECTION.fullmatch(line)
+        if header:
+            current = header[1].strip().lower()
+        elif current == section.lower() and line.strip() and not line.lstrip().startswith(";"):
+            found[number] = line
+    return found
+
+
+def _remove(lines: list[str], section: str) -> None:
+    """Remove what a section says: a machine is in a workgroup or in a domain, not in both."""
+    for number in sorted(_section(lines, section), reverse=True):
+        del lines[number]
 
 
 def _set(lines: list[str], section: str, key: str, value: str) -> None:
