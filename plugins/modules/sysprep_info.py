@@ -44,6 +44,10 @@ windows:
     architecture:
       description: One of V(amd64), V(x86), V(arm64).
       type: str
+    languages:
+      description: The languages of menus and dialogs that it has, such as V(de-DE), beginning with the one it was installed in.
+      type: list
+      elements: str
     language:
       description: Language that it was installed in.
       type: str

@@ -41,6 +41,7 @@ from ..module import run
 
 PASSWORD = "correct horse"
 CONFIG = "Windows/System32/config"
+LANGUAGE = ("UILanguage", "SystemLocale", "UserLocale", "InputLocale")
 TEMPLATE = """<?xml version="1.0" encoding="utf-8"?>
 <!-- ours -->
 <unattend xmlns="urn:schemas-microsoft-com:unattend" xmlns:wcm="http://schemas.microsoft.com/WMIConfig/2002/State">
@@ -243,6 +244,17 @@ class TestInject:
         with pytest.raises(IdentityError, match="Microsoft account"):
             inject(Volume(tree), wanted, TEMPLATE)
         assert inject(Volume(tree), wanted, TEMPLATE.replace("</OOBE>", f"</OOBE>{own}")).changed
+
+    def test_language_region_and_keyboard_apart(self, tree: Path) -> None:
+        key = r"HKLM\SYSTEM\CurrentControlSet\Control\MUI\UILanguages"
+        merge(Volume(tree), [regfile.Change(rf"{key}\{name}", values={"LCID": (4, bytes(4))}) for name in ("de-DE", "en-US")])
+        assert inspect(Volume(tree)).languages == ["de-DE", "en-US"]
+        with pytest.raises(IdentityError, match="ui_language: the image does not have fr-FR"):
+            inject(Volume(tree), answers(ui_language="fr-FR"))
+        inject(Volume(tree), answers(locale="de-AT", keyboard="0407:00000407"))
+        file = tree / "Windows/Panther/unattend.xml"
+        found = {name: xpath(file, at("oobeSystem", "International-Core", name)) for name in LANGUAGE}
+        assert found == {"UILanguage": "de-DE", "SystemLocale": "de-AT", "UserLocale": "de-AT", "InputLocale": "0407:00000407"}
 
     def test_not_generalized_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
         root = make_tree(tmp_path / "v", generalized=False)

@@ -24,6 +24,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.options import option,
 
 _KEY = re.compile(r"[A-Z0-9]{5}(?:-[A-Z0-9]{5}){4}")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z]{4})?-(?:[A-Z]{2}|\d{3})")
+_KEYBOARD = re.compile(r"[0-9A-Fa-f]{4}:[0-9A-Fa-f]{8}")
 # [MS-LCID] "Windows Language Code Identifier Reference"; Windows takes any region with them.
 _LANGUAGES = (
     " af am ar arn as az ba be bg bn bo br bs ca chr ckb co cs cy da de dsb dv dz el en es et eu fa ff fi fil fo fr"
@@ -92,7 +93,13 @@ class Answers:
     computer_name: str = option("Name of the machine, at most 15 letters, digits and dashes, and none that Windows reserves.")
     time_zone: str = option("Time zone, by its name in Windows, such as V(W. Europe Standard Time).", "")
     product_key: str | None = option("Product key. An empty one is refused.", None, secret=True)
-    locale: str = option("Language and region of the system, its keyboard and its users, such as V(de-DE).", "")
+    locale: str = option("Language and region of the system, such as V(de-AT); the default of the next three.", "")
+    ui_language: str = option(
+        "Language of menus and dialogs, which the image must have. By default that of O(locale), or else the image's own.",
+        "",
+    )
+    keyboard: str = option("Keyboard, as a language and a region, or by its number, such as V(0407:00000407).", "")
+    region: str = option("How users write dates, numbers and money, such as V(de-CH).", "")
     join: Join = option("Where the machine belongs.", Join(), of=Join)
     interfaces: Sequence[Interface] = ()  # whose option is that of C(Addresses)
     accounts: Sequence[Account] = option("Local accounts to make. Windows 11 needs at least one.", (), of=Account)
@@ -119,10 +126,17 @@ class Answers:
     full_name: str = option("The registered owner.", "")
     organization: str = option("The registered organization.", "")
 
-    def settled(self, *, template: bool) -> Answers:
-        """Return the same with the defaults that depend on whether the user has a file of their own."""
+    def settled(self, *, template: bool, languages: Sequence[str] = ()) -> Answers:
+        """Return the same with the defaults that depend on others, on the user's own file, and on the image.
+
+        :param languages: Those that the image has, such as C(de-DE); none if that is not known.
+        :raises IdentityError: The image does not have the language that is declared.
+        """
         return replace(
             self,
+            ui_language=_spoken(self, languages),
+            keyboard=self.keyboard or self.locale,
+            region=self.region or self.locale,
             remoting=self.remoting or ("none" if template else "winrm"),
             device_encryption=template if self.device_encryption is None else self.device_encryption,
         )
@@ -166,8 +180,10 @@ def check(answers: Answers) -> None:
         raise IdentityError(f"time_zone: Windows knows no {answers.time_zone!r}; did you mean {', '.join(near) or 'UTC'}?")
     if answers.product_key and not _KEY.fullmatch(answers.product_key):
         raise IdentityError("product_key: this is not a product key: five groups of five letters and digits, with dashes")
-    if answers.locale:
-        _check_locale(answers.locale)
+    for option_name in ("locale", "ui_language", "region", "keyboard"):
+        name = getattr(answers, option_name)
+        if name and not (option_name == "keyboard" and _KEYBOARD.fullmatch(name)):
+            _check_locale(option_name, name)
     _check_join(answers.join)
     _check_accounts(answers)
     for name, commands, longest in (
@@ -193,13 +209,28 @@ def _check_characters(value: Any, name: str) -> None:
                 raise IdentityError(f"{name}: it has the control character U+{ord(letter):04X} in it")
 
 
-def _check_locale(name: str) -> None:
+def _spoken(answers: Answers, languages: Sequence[str]) -> str:
+    """Return the language that menus and dialogs are to have; empty if that of the image stays.
+
+    Setup asks if it is one that the image does not have, and there is none for many regions, such as de-AT and es-AR.
+    """
+    wanted = answers.ui_language or answers.locale
+    if not wanted or not languages:
+        return wanted
+    same = [name for name in languages if name.lower() == wanted.lower()]
+    if answers.ui_language and not same:
+        raise IdentityError(f"ui_language: the image does not have {wanted}, but {', '.join(languages)}")
+    near = [name for name in languages if name.lower().split("-")[0] == wanted.lower().split("-")[0]]
+    return next(iter([*same, *near, *languages]))
+
+
+def _check_locale(option_name: str, name: str) -> None:
     if not _LOCALE.fullmatch(name):
-        raise IdentityError(f"locale: {name!r} is not a language and a region, such as de-DE")
+        raise IdentityError(f"{option_name}: {name!r} is not a language and a region, such as de-DE")
     known = [one.replace("_", "-") for one in locale.windows_locale.values()]
     if f" {name.split('-')[0]} " not in _LANGUAGES:
         near = difflib.get_close_matches(name, known, 3, 0.5)
-        raise IdentityError(f"locale: Windows knows no language of {name!r}; did you mean {', '.join(near) or 'en-US'}?")
+        raise IdentityError(f"{option_name}: Windows knows no language of {name!r}; did you mean {', '.join(near) or 'en-US'}?")
 
 
 def check_name(name: str) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import locale
+import re
 from dataclasses import dataclass, field
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems import ntfs
@@ -22,6 +23,7 @@ READY = "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"
 AUDIT = "IMAGE_STATE_GENERALIZE_RESEAL_TO_AUDIT"
 FIRST_WITH_ANSWER_FILES = 6000  # build of Windows Vista
 _ARCHITECTURES = {"amd64": "amd64", "x86": "x86", "arm64": "arm64"}
+_LANGUAGE = re.compile(r"[A-Za-z0-9-]{2,20}")
 _TAIL = 600
 # Where Windows would find another answer file, in the order in which it looks.
 COMPETITORS = (
@@ -46,6 +48,7 @@ class Windows:
     markers: dict[str, bool]
     stale_answer_files: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    languages: list[str] = field(default_factory=list)  # of menus and dialogs, beginning with the one it was installed in
 
     @property
     def flavour(self) -> str:
@@ -74,6 +77,7 @@ def inspect(volume: Volume) -> Windows:
         generalized=False,
         markers={},
     )
+    found.languages = _languages(system, found)
     found.stale_answer_files = stale_answer_files(volume, system)
     found.markers = _markers(volume, software, system, found.flavour)
     found.generalized = all(found.markers.values())
@@ -121,6 +125,12 @@ def _language(system: Hive, current: str) -> str:
         return locale.windows_locale.get(int(number, 16), number).replace("_", "-")
     except ValueError:
         return ""
+
+
+def _languages(system: Hive, found: Windows) -> list[str]:
+    names = system.children(rf"{found.control_set}\Control\MUI\UILanguages")
+    known = [name for name in names if _LANGUAGE.fullmatch(name)]
+    return sorted(known, key=lambda name: (name.lower() != found.language.lower(), name))
 
 
 def _markers(volume: Volume, software: Hive, system: Hive, flavour: str) -> dict[str, bool]:

@@ -91,7 +91,7 @@ def inject(
 
 
 def _vista(volume: Volume, answers: Answers, template_text: str, windows: Windows) -> Files:
-    answers = answers.settled(template=bool(template_text))
+    answers = answers.settled(template=bool(template_text), languages=windows.languages)
     own_account = bool(template_text) and template.has_account(template_text, "template")
     check_for(answers, windows.build, server=windows.edition.startswith("Server"), has_account=own_account)
     if template_text:

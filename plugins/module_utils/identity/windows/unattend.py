@@ -65,7 +65,7 @@ def render(answers: Answers, architecture: str) -> str:
 
 
 def declare(root: ET.Element, answers: Answers, architecture: str) -> None:
-    """Merge all that is declared into an answer file.
+    """Merge all that is declared, with its defaults settled, into an answer file.
 
     A setting replaces the file's own in every pass that has it, for the later pass wins. Accounts and network cards replace those
     of the same name or address; commands run after the file's own.
@@ -79,7 +79,12 @@ def declare(root: ET.Element, answers: Answers, architecture: str) -> None:
         "RegisteredOwner": answers.full_name,
         "TimeZone": answers.time_zone,
     }
-    language = dict.fromkeys(("InputLocale", "SystemLocale", "UILanguage", "UserLocale"), answers.locale)
+    language = {
+        "InputLocale": answers.keyboard,
+        "SystemLocale": answers.locale,
+        "UILanguage": answers.ui_language,
+        "UserLocale": answers.region,
+    }
     deployment = find(root, "specialize", DEPLOYMENT, architecture)
     _commands(child(deployment, "RunSynchronous"), "RunSynchronousCommand", "Path", specialize_commands(answers))
     _set(root, "specialize", SHELL, architecture, shell)

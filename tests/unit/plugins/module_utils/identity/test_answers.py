@@ -114,3 +114,34 @@ def test_defaults_that_depend_on_an_own_file() -> None:
     assert (filled.remoting, filled.device_encryption) == ("none", True)
     declared = answers(remoting="ssh", device_encryption=False).settled(template=True)
     assert (declared.remoting, declared.device_encryption) == ("ssh", False)
+
+
+@pytest.mark.parametrize(
+    ("more", "languages", "expected"),
+    [
+        ({"locale": "de-AT"}, ["de-DE", "en-US"], ("de-DE", "de-AT", "de-AT")),
+        ({"locale": "es-AR"}, ["es-MX"], ("es-MX", "es-AR", "es-AR")),
+        ({"locale": "de-AT"}, ["en-US", "fr-FR"], ("en-US", "de-AT", "de-AT")),
+        ({"locale": "de-DE"}, [], ("de-DE", "de-DE", "de-DE")),
+        (
+            {"locale": "de-CH", "ui_language": "en-US", "keyboard": "0807:00000807"},
+            ["en-US"],
+            ("en-US", "0807:00000807", "de-CH"),
+        ),
+        ({"region": "de-CH"}, ["en-US"], ("", "", "de-CH")),
+    ],
+)
+def test_languages_that_the_image_has(more: dict[str, Any], languages: list[str], expected: tuple[str, ...]) -> None:
+    found = answers(**more).settled(template=False, languages=languages)
+    assert (found.ui_language, found.keyboard, found.region) == expected
+
+
+def test_language_that_the_image_does_not_have_is_refused() -> None:
+    with pytest.raises(IdentityError, match="ui_language: the image does not have de-AT, but de-DE, en-US"):
+        answers(ui_language="de-AT").settled(template=False, languages=["de-DE", "en-US"])
+
+
+@pytest.mark.parametrize("name", ["ui_language", "keyboard", "region"])
+def test_strange_languages_are_refused_by_name(name: str) -> None:
+    with pytest.raises(IdentityError, match=f"{name}: 'german' is not"):
+        answers(**{name: "german"})
