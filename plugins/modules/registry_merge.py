@@ -29,7 +29,8 @@ options:
   files:
     description:
       - Registry files on the machine where this runs, in UTF-16 or UTF-8, in the order in which they are merged.
-      - C(HKEY_CURRENT_USER) is refused, for nobody is logged on; C(HKEY_USERS\Default) is the profile that new accounts get.
+      - C(HKEY_CURRENT_USER) is refused without O(default_profile), for nobody is logged on; C(HKEY_USERS\Default) is the profile
+        that new accounts get.
     type: list
     elements: path
     default: []
@@ -59,6 +60,12 @@ options:
         type: str
         choices: [present, absent]
         default: present
+  default_profile:
+    description:
+      - Put what is said of C(HKEY_CURRENT_USER) into the profile that new accounts get. Accounts that exist already keep theirs.
+      - C(HKEY_CURRENT_USER\Software\Classes) is refused, for it is in another hive.
+    type: bool
+    default: false
   export:
     description: Keys to return with all that is in them, after the merge, so that two machines or two runs can be compared.
     type: list
@@ -99,7 +106,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.regfile import Change, declared, read
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import by_hive, export, merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import (
+    by_hive,
+    export,
+    in_default_profile,
+    merge,
+)
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import Place, Volume, mounted_windows
 from ansible_collections.reimage.lab.plugins.module_utils.options import argument_spec
 
@@ -108,6 +120,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     changes = [change for file in options["files"] for change in read(Path(file))]
     changes += [declared({key: value for key, value in item.items() if value is not None}) for item in options["keys"]]
+    if options["default_profile"]:
+        changes = [in_default_profile(change) for change in changes]
     if options["path"]:
         return apply(module, Path(options["path"]), changes)
     if not options["disk"]:
@@ -147,6 +161,7 @@ def main() -> None:
             **argument_spec(Place),
             "files": {"type": "list", "elements": "path", "default": []},
             "keys": {"type": "list", "elements": "dict", "options": key, "default": [], "no_log": False},
+            "default_profile": {"type": "bool", "default": False},
             "export": {"type": "list", "elements": "str", "default": []},
         },
         mutually_exclusive=[("disk", "path")],

@@ -24,7 +24,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.partition imp
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows import regfile
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.answers import Answers, from_options
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.inspect import inspect
-from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import export, merge
+from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.registry import export, in_default_profile, merge
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.sysprep import inject
 from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.volume import (
     Volume,
@@ -561,6 +561,10 @@ def test_hives_of_the_tests_are_what_others_take_for_hives(tmp_path: Path) -> No
     assert [value.value for value in RegistryHive(str(tmp_path / "h")).get_key(r"\A\B").iter_values()] == [7]
     assert encode(7)["t"] == 4
 
+
+class TestSequence:
+    """Changes of one key after each other, and which hive a key is in."""
+
     def test_later_changes_see_what_earlier_ones_did(self, tree: Path) -> None:
         """The last one wins, and the second run changes nothing."""
         text = (
@@ -592,6 +596,38 @@ def test_hives_of_the_tests_are_what_others_take_for_hives(tmp_path: Path) -> No
         setup = Registry.Registry(str(tree / CONFIG / "SYSTEM")).open("Setup")
         assert ([value.name() for value in setup.values()], [key.name() for key in setup.subkeys()]) == ([], ["Below"])
         assert merge(Volume(tree), changes).hives == []
+
+    @pytest.mark.parametrize(
+        ("user", "file"),
+        [
+            ("S-1-5-18", f"{CONFIG}/DEFAULT"),
+            ("S-1-5-19", "Windows/ServiceProfiles/LocalService/NTUSER.DAT"),
+            ("S-1-5-20", "Windows/ServiceProfiles/NetworkService/NTUSER.DAT"),
+        ],
+    )
+    def test_accounts_of_services_have_their_hives(self, tree: Path, user: str, file: str) -> None:
+        (tree / file).parent.mkdir(parents=True, exist_ok=True)
+        make_hive(tree / file, {"Software": {}})
+        merged = merge(Volume(tree), [regfile.Change(rf"HKU\{user}\Software\Lab", values={"a": (4, bytes(4))})])
+        assert merged.hives == [file]
+        assert RegistryHive(str(tree / file)).get_key(r"\Software\Lab").get_value("a") == 0
+
+    def test_current_user_is_the_default_profile_on_request(self, tree: Path) -> None:
+        file = tree / "Users/Default/NTUSER.DAT"
+        file.parent.mkdir(parents=True)
+        make_hive(file, {"Software": {}})
+        (tree.parent / "user.reg").write_text(
+            'Windows Registry Editor Version 5.00\r\n\r\n[HKEY_CURRENT_USER\\Software\\Lab]\r\n"a"=dword:00000007\r\n'
+        )
+        options: dict[str, Any] = {"path": str(tree), "files": [str(tree.parent / "user.reg")]}
+        assert "HKEY_CURRENT_USER" in run("registry_merge", **options)["msg"]
+        assert run("registry_merge", **options, default_profile=True)["hives"] == ["Users/Default/NTUSER.DAT"]
+        assert RegistryHive(str(file)).get_key(r"\Software\Lab").get_value("a") == 7
+        assert not run("registry_merge", **options, default_profile=True)["changed"]
+
+    def test_classes_of_a_user_are_not_in_the_default_profile(self) -> None:
+        with pytest.raises(IdentityError, match=r"use HKLM\\SOFTWARE\\Classes"):
+            in_default_profile(regfile.Change(r"HKCU\Software\Classes\.txt"))
 
     def test_root_of_a_hive_is_never_deleted(self, tree: Path) -> None:
         with pytest.raises(IdentityError, match="root of a hive cannot be deleted"):

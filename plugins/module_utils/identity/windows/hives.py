@@ -32,6 +32,9 @@ _FILES = (
     (r"HKEY_LOCAL_MACHINE\SAM", "Windows/System32/config/SAM"),
     (r"HKEY_LOCAL_MACHINE\COMPONENTS", "Windows/System32/config/COMPONENTS"),
     (r"HKEY_USERS\.DEFAULT", "Windows/System32/config/DEFAULT"),
+    (r"HKEY_USERS\S-1-5-18", "Windows/System32/config/DEFAULT"),
+    (r"HKEY_USERS\S-1-5-19", "Windows/ServiceProfiles/LocalService/NTUSER.DAT"),
+    (r"HKEY_USERS\S-1-5-20", "Windows/ServiceProfiles/NetworkService/NTUSER.DAT"),
     (r"HKEY_USERS\Default", "Users/Default/NTUSER.DAT"),
 )
 _NAME_LENGTH, _VALUE_NAME_LENGTH, DEPTH = 255, 16383, 512  # that Windows allows

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Iterable, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
@@ -55,6 +55,21 @@ def by_hive(changes: Iterable[Change]) -> dict[str, list[tuple[str, Change]]]:
         hives.check_value_names(change)
         planned.setdefault(file, []).append((key, change))
     return planned
+
+
+def in_default_profile(change: Change) -> Change:
+    """Return a change of the current user's keys as one of the profile that new accounts get, and any other as it is.
+
+    :raises IdentityError: The key is among the user's classes, which are in no hive of that profile.
+    """
+    root, _separator, path = change.key.partition("\\")
+    if root.upper() not in ("HKCU", "HKEY_CURRENT_USER"):
+        return change
+    if re.match(r"(?i)software\\classes(\\|$)", path):
+        raise IdentityError(
+            rf"{change.key}: the default profile does not have the hive of a user's classes: use HKLM\SOFTWARE\Classes"
+        )
+    return replace(change, key=rf"HKEY_USERS\Default\{path}".rstrip("\\"))
 
 
 def plan(volume: Volume, changes: Iterable[Change]) -> Merged:
