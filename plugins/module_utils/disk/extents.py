@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Iterator, Sequence, Tuple
+from typing import Iterable, Iterator, Sequence, Tuple
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 
@@ -73,17 +73,23 @@ def merged(pairs: Sequence[Extent]) -> Extents:
     return Extents(result)
 
 
-def parse_ddrescue_map(text: str, size: int, align: int = 4096) -> Extents:
-    """Read the output of C(partclone -D): the used blocks of a filesystem.
+def widened(spans: Iterable[Extent], size: int, align: int = 4096) -> Extents:
+    """Return C((start, end)) pairs, in any order, as extents of whole multiples of I(align), cut to I(size) bytes.
 
-    The extents are widened to multiples of I(align), so that they can be read and written past the page cache.
+    So they can be read and written past the page cache.
+    """
+    cut = ((start // align * align, min(size, -(-end // align) * align)) for start, end in spans)
+    return merged([(start, end - start) for start, end in cut if start < end])
+
+
+def parse_ddrescue_map(text: str, size: int) -> Extents:
+    """Read the output of C(partclone -D): the used blocks of a filesystem.
 
     :param size: The size of the region in bytes, to which the extents are cut.
     """
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
-    spans = [(int(row[0], 16), int(row[0], 16) + int(row[1], 16)) for row in rows if len(row) == 3 and row[2] == "+"]
-    cut = [(start // align * align, min(size, -(-end // align) * align)) for start, end in spans]
-    pairs = [(start, end - start) for start, end in cut if start < end]
-    if not pairs:
+    used = [(int(row[0], 16), int(row[1], 16)) for row in rows if len(row) == 3 and row[2] == "+"]
+    found = widened(((start, start + length) for start, length in used), size)
+    if not found.pairs:
         raise DiskError("partclone found no used block: the filesystem is damaged, or this is not what it seems")
-    return merged(pairs)
+    return found

@@ -15,51 +15,51 @@ from typing import Iterator
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import loop_device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, merged
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem, refuse_unfit
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.survey import Survey
 
 _SEGMENT = re.compile(r"segment\d+ \{([^{}]*)\}")
 _TOKEN = re.compile(r'\b(\w+) = (?:"([^"]*)"|(\d+)|\[([^\[\]]*)\])')
 
 
-def used(disk: str, start: int, size: int, where: str, accept: tuple[str, ...]) -> tuple[Extents, list[str]]:
-    """Return the used bytes of a physical volume, and what a person should know.
+def used(disk: str, start: int, size: int, where: str, survey: Survey) -> Extents:
+    """Return the used bytes of a physical volume.
 
     Of a logical volume in one linear piece, only what its filesystem uses; of others all; of free extents nothing. A volume
     group of several physical volumes is taken whole.
 
     :param where: What to call it in an error.
-    :param accept: See C(refuse_unfit).
+    :param survey: Looks at the filesystems in it, and keeps what a person should know.
     """
-    whole = Extents([(0, size)])
+
+    def whole(reason: str) -> Extents:
+        survey.warnings.append(f"{where}: the LVM physical volume is captured whole: {reason}")
+        return Extents([(0, size)])
+
     try:
         with loop_device(disk, start, size) as loop:
             text = run(["pvck", "--dump", "metadata", loop]).stdout.decode(errors="replace")
     except CommandError as error:
-        return whole, [f"the LVM physical volume is captured whole, for its metadata cannot be read: {error}"]
+        return whole(f"its metadata cannot be read: {error}")
     first, extent = _number(text, "pe_start"), _number(text, "extent_size")
     if text.count("pe_start = ") != 1 or not first or not extent:
-        return whole, ["the LVM physical volume is captured whole, for its volume group has others"]
+        return whole("its volume group has others")
     pairs = [(0, first * 512)]
-    notes = []
     for name, segments in _volumes(text):
         found = [_span(segment, first, extent) for segment in segments]
         if None in found:
-            return whole, ["the LVM physical volume is captured whole, for a logical volume is not linear"]
+            return whole("a logical volume is not linear")
         spans = [span for span in found if span is not None]
         if len(spans) > 1:
-            notes.append(f"logical volume {name}, in several pieces, is captured whole")
+            survey.warnings.append(f"{where}: logical volume {name}, in several pieces, is captured whole")
             pairs += spans
             continue
         offset, length = spans[0]
         with loop_device(disk, start + offset, length) as loop:
             said = run(["blkid", "--probe", "--output", "value", "--match-tag", "TYPE", loop], accept=(0, 2)).stdout
             kind = said.decode().strip()
-            unfit = refuse_unfit(loop, f"{where}, logical volume {name}", kind, accept)
-            if unfit:
-                notes.append(f"logical volume {name} is captured whole, for it is {unfit}")
-            inner = Extents([(0, length)]) if unfit else filesystem(kind).used(loop)
+            inner = survey.used(loop, f"{where}, logical volume {name}", kind)
             pairs += [(offset + at, count) for at, count in inner.pairs]
-    return merged(pairs), notes
+    return merged(pairs)
 
 
 def _volumes(text: str) -> Iterator[tuple[str, list[str]]]:

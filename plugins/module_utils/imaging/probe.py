@@ -11,8 +11,8 @@ from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk import lvm
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
-from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem, refuse_unfit
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.survey import Survey
 from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
@@ -47,7 +47,8 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
         )
     first = min(partition.start for partition in partitions)
     links = read_links(device.read, device.sector_size) if label == "dos" else []
-    found = Found(label, device.read(0, min(first, LARGEST_HEAD)), links, [])
+    survey = Survey(accept)
+    found = Found(label, device.read(0, min(first, LARGEST_HEAD)), links, [], survey.warnings)
     for partition in partitions:
         if partition.end > device.size:
             raise ImagingError(
@@ -56,7 +57,8 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
             )
         if label == "dos" and partition.type in _EXTENDED:
             continue
-        found.regions.append(_region(device, partition, tuple(accept), found.warnings))
+        found.regions.append(_region(device, partition, survey))
+    survey.refuse_incomplete()
     return found
 
 
@@ -69,21 +71,16 @@ def measure_smallest(device: Device, regions: Sequence[Region]) -> None:
             region.size_min = filesystem(region.filesystem).smallest(loop)
 
 
-def _region(device: Device, partition: TableEntry, accept: tuple[str, ...], warnings: list[str]) -> Region:
+def _region(device: Device, partition: TableEntry, survey: Survey) -> Region:
     start, size = partition.start, partition.size
     tags = blkid(device.path, start, size)
     kind = tags.get("TYPE", "")
     where = f"disk {device.path}: partition {partition.number}"
-    with loop_device(device.path, start, size, device.sector_size) as loop:
-        unfit = refuse_unfit(loop, where, kind, accept)
-        if unfit:
-            warnings.append(f"{where} is captured whole, for it is {unfit}")
-            extents = Extents([(0, size)])
-        elif kind == "LVM2_member":
-            extents, notes = lvm.used(device.path, start, size, where, accept)
-            warnings += [f"{where}: {note}" for note in notes]
-        else:
-            extents = filesystem(kind).used(loop)
+    if kind == "LVM2_member":
+        extents = lvm.used(device.path, start, size, where, survey)
+    else:
+        with loop_device(device.path, start, size, device.sector_size) as loop:
+            extents = survey.used(loop, where, kind)
     return Region(
         number=partition.number,
         start=start,

@@ -99,7 +99,7 @@ class TestRefusals:
             sh("cp", "--sparse=always", disk, copy)
         refused(store, copy, f"({kind})", "not unmounted cleanly")
         captured = capture(store, str(copy), "lab", "1", accept=["dirty"])
-        assert "captured whole, for it is dirty" in captured.warnings[0]
+        assert "captured whole: it is dirty" in captured.warnings[0]
         target = blank(tmp_path / "pc.raw", 322)
         deploy(store, captured.index, str(target))
         with partition(target, 1) as device, mounted(device, tmp_path / "mnt", kind) as folder:
@@ -383,7 +383,7 @@ class TestLvm:
                 file.write(volume.read_bytes())
         refused(store, disk, "logical volume root (ext4) was not unmounted cleanly")
         captured = capture(store, str(disk), "lab", "1", accept=["dirty"])
-        assert "logical volume root is captured whole, for it is dirty" in captured.warnings[0]
+        assert "logical volume root (ext4) is captured whole: it is dirty" in captured.warnings[0]
         assert 48 * MIB <= used(captured, 1) < 60 * MIB
 
     def test_damaged_metadata_means_the_whole_with_a_warning(self, store: PathStore, tmp_path: Path) -> None:

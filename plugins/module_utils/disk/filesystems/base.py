@@ -30,6 +30,18 @@ class Unfit(NamedTuple):
     advice: str
 
 
+class Member(NamedTuple):
+    """One of the devices that make up a filesystem: the name of the whole, its own within that, and how many there are."""
+
+    whole: str
+    name: str
+    of: int
+
+
+class UnmappedError(DiskError):
+    """Nobody here knows which of its bytes a filesystem uses; the message says why."""
+
+
 class Filesystem:
     """One filesystem by one of its names. Each I(device) is a block device, or a file, that holds just the filesystem."""
 
@@ -50,8 +62,26 @@ class Filesystem:
         self.name = name
 
     def used(self, device: str) -> Extents:
-        """Return the used bytes: all of them, if it is one that nobody here can read."""
-        return Extents([(0, size_of(device))])
+        """Return the used bytes: all of them, if nobody here knows which."""
+        try:
+            return self.map(device)
+        except UnmappedError:
+            return all_of(device)
+
+    def map(self, device: str) -> Extents:
+        """Return the used bytes: all of them, if it is one that nobody here can read.
+
+        :raises UnmappedError: It is a variant of which nobody here knows which they are, though of others they do.
+        """
+        return all_of(device)
+
+    def length(self, device: str) -> int:
+        """Return how many bytes it takes to hold it, as it says itself; 0 if it does not say."""
+        return 0
+
+    def member(self, device: str) -> Member | None:
+        """Return which part of a filesystem over several devices it is, if it is one."""
+        return None
 
     def unfit(self, device: str) -> Unfit | None:
         """Return what stands in the way of capturing it, if anything does."""
@@ -88,6 +118,11 @@ def size_of(device: str) -> int:
     """Return the bytes of a block device, or a file."""
     with Path(device).open("rb") as file:
         return file.seek(0, os.SEEK_END)
+
+
+def all_of(device: str) -> Extents:
+    """Return all bytes of a device as used."""
+    return Extents([(0, size_of(device))])
 
 
 def read(device: str, offset: int, length: int) -> bytes:

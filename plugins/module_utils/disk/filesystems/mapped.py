@@ -9,9 +9,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import require, run
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, require, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, parse_ddrescue_map
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import LONG, Filesystem, size_of
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import LONG, Filesystem, UnmappedError, size_of
 
 
 class Mapped(Filesystem):
@@ -22,17 +22,17 @@ class Mapped(Filesystem):
         self.partclone = name
         self.programs = {**self.programs, f"partclone.{name}": "partclone"}
 
-    def used(self, device: str) -> Extents:
+    def map(self, device: str) -> Extents:
         """Return what partclone maps, and the last 4 KiB, where NTFS has a copy of its boot sector that partclone leaves out."""
-        size = size_of(device)
-        return parse_ddrescue_map(self.map(device), size).with_tail(size, 4096)
-
-    def map(self, device: str) -> str:
-        """Return the map that partclone prints."""
         program = f"partclone.{self.partclone}"
         require(program, f"read which blocks of {self.name} are used")
         with tempfile.TemporaryDirectory() as folder:
             # Its thread for progress sleeps as long as -f says, and is waited for at the end: two seconds by default.
             output, log = str(Path(folder, "map")), str(Path(folder, "log"))
-            run([program, "-D", "-q", "-f", "0", "-s", device, "-o", output, "-L", log], timeout=LONG)
-            return Path(output).read_text(encoding="ascii")
+            try:
+                run([program, "-D", "-q", "-f", "0", "-s", device, "-o", output, "-L", log], timeout=LONG)
+            except CommandError as error:
+                raise UnmappedError(f"{program} cannot tell which of its blocks are used") from error
+            text = Path(output).read_text(encoding="ascii")
+        size = size_of(device)
+        return parse_ddrescue_map(text, size).with_tail(size, 4096)

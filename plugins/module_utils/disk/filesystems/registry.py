@@ -9,9 +9,8 @@ Each is imported by name, as Ansible sends to a machine only what it finds impor
 
 from __future__ import annotations
 
-from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import Filesystem
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.bitlocker import Bitlocker, is_marked
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.bitlocker import Bitlocker
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.btrfs import Btrfs
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.exfat import Exfat
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.ext import Ext
@@ -33,19 +32,3 @@ def filesystem(name: str) -> Filesystem:
 def growing() -> list[str]:
     """Return the names of those that grow."""
     return [name for name, one in FILESYSTEMS.items() if one.grows]
-
-
-def refuse_unfit(device: str, where: str, name: str, accept: tuple[str, ...]) -> str:
-    """Raise C(DiskError) if a filesystem is in a state that no other machine should get.
-
-    :param where: What to call it in an error.
-    :param name: What blkid calls it.
-    :param accept: Which of C(dirty) and C(hibernated) to capture nevertheless.
-    :returns: Which of them it is, so that its own account of what is used is not to be believed; else nothing.
-    """
-    found = filesystem("BitLocker" if is_marked(device) else name).unfit(device)
-    if found is None:
-        return ""
-    if found.state not in accept:
-        raise DiskError(f"{where} ({name or 'unknown'}) {found.advice}")
-    return found.state

@@ -18,7 +18,7 @@ class Swap(Filesystem):
     names = ("swap", "swsuspend")
     holds_data = False
 
-    def used(self, device: str) -> Extents:
+    def map(self, device: str) -> Extents:
         """Return the header, with UUID and label; the rest means nothing to the next system."""
         return Extents([(0, min(size_of(device), _HEADER))])
 

@@ -1,0 +1,150 @@
+# Copyright: (c) 2026, The reimage.lab authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which of its bytes a filesystem uses: only those go onto a disk full of rubbish, and its own tools find every file there.
+
+docs/filesystems.md names the variants.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+
+import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.survey import Survey
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+
+from .conftest import MIB, contents, deploy, partition, sh, tree
+
+RUBBISH = random.Random(1).randbytes(MIB)
+
+
+def rubbish(path: Path, mib: int) -> Path:
+    """Make a disk full of what must not be read."""
+    with path.open("wb") as file:
+        for _ in range(mib):
+            file.write(RUBBISH)
+    return path
+
+
+def used(device: Path | str, kind: str) -> Extents:
+    """Return the used bytes of a filesystem, which must be of a variant that is known."""
+    survey = Survey()
+    found = survey.used(str(device), "it", kind)
+    assert survey.warnings == []
+    return found
+
+
+def copied(source: Path, kind: str) -> Path:
+    """Return a copy of a filesystem with rubbish in all that it does not use, which must be a good part of it."""
+    extents, size = used(source, kind), source.stat().st_size
+    assert extents.total < size * 3 // 4
+    target = rubbish(source.with_suffix(".copy"), size // MIB)
+    with source.open("rb") as read, target.open("r+b") as write:
+        for offset, length in extents.pairs:
+            read.seek(offset)
+            write.seek(offset)
+            write.write(read.read(length))
+    return target
+
+
+def files(folder: Path, count: int = 9, size: int = 300_000) -> list[Path]:
+    """Make files to be copied into a filesystem."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"file-{number}").write_bytes(contents(size + number * 1237, f"{folder.name}{number}"))
+    return sorted(folder.iterdir())
+
+
+class TestFat:
+    """No kernel that runs the tests has FAT: mtools fills and reads it."""
+
+    def fill(self, image: Path | str, source: Path) -> dict[str, str]:
+        sh("mcopy", "-i", image, *files(source), "::")
+        for name in ("file-1", "file-4"):
+            sh("mdel", "-i", image, f"::{name}")
+            (source / name).unlink()
+        return tree(source)
+
+    def read(self, image: Path | str, folder: Path) -> dict[str, str]:
+        folder.mkdir()
+        sh("mcopy", "-i", image, "::*", folder)
+        sh("fsck.fat", "-n", image)
+        return tree(folder)
+
+    @pytest.mark.parametrize(
+        ("mib", "options"),
+        [
+            (8, ["-F12"]),
+            (8, ["-F12", "-S4096"]),
+            (4, ["-F12", "-f1", "-r1024", "-R8"]),
+            (40, ["-F16"]),
+            (40, ["-F32", "-s1"]),
+        ],
+    )
+    def test_each_width_of_its_table(self, tmp_path: Path, mib: int, options: list[str]) -> None:
+        image = rubbish(tmp_path / "fat", mib)
+        sh("mkfs.fat", *options, image)
+        wanted = self.fill(image, tmp_path / "source")
+        assert self.read(copied(image, "vfat"), tmp_path / "read") == wanted
+
+    def test_image_of_fat12_is_right_on_another_disk(self, tmp_path: Path) -> None:
+        master = rubbish(tmp_path / "m.raw", 10)
+        sh("sgdisk", "--clear", "--new=1:2048:+8M", master)
+        with partition(master, 1) as device:
+            sh("mkfs.fat", "-F12", device)
+            wanted = self.fill(device, tmp_path / "source")
+        store = PathStore(tmp_path)
+        index = capture(store, str(master), "m", "1").index
+        target = rubbish(tmp_path / "target.raw", 10)
+        deploy(store, index, str(target))
+        with partition(target, 1) as device:
+            assert self.read(device, tmp_path / "read") == wanted
+
+    def test_active_one_of_two_tables_counts(self, tmp_path: Path) -> None:
+        """FAT32 can say that its tables are no copies of each other."""
+        image = rubbish(tmp_path / "fat", 40)
+        sh("mkfs.fat", "-F32", "-s1", image)
+        self.fill(image, tmp_path / "source")
+        wanted = used(image, "vfat").pairs
+        with image.open("r+b") as file:
+            boot = file.read(512)
+            reserved, length = struct.unpack_from("<H", boot, 14)[0], struct.unpack_from("<I", boot, 36)[0]
+            file.seek(reserved * 512)
+            file.write(bytes(length * 512))
+            file.seek(40)
+            file.write(struct.pack("<H", 0x81))
+        assert used(image, "vfat").pairs == wanted
+
+    @pytest.mark.parametrize(("options", "at"), [(["-F16"], 3), (["-F32", "-s1"], 7)])
+    def test_one_that_windows_did_not_finish_with_is_refused(self, tmp_path: Path, options: list[str], at: int) -> None:
+        image = rubbish(tmp_path / "fat", 40)
+        sh("mkfs.fat", *options, image)
+        with image.open("r+b") as file:
+            file.seek(14)
+            file.seek(struct.unpack("<H", file.read(2))[0] * 512 + at)
+            file.write(b"\x07")
+        with pytest.raises(DiskError, match=r"it \(vfat\) was not unmounted cleanly.*chkdsk"):
+            used(image, "vfat")
+
+    def test_senseless_one_is_captured_whole_with_a_warning(self, tmp_path: Path) -> None:
+        image = rubbish(tmp_path / "fat", 40)
+        survey = Survey()
+        assert survey.used(str(image), "it", "vfat").pairs == [(0, 40 * MIB)]
+        assert survey.warnings == ["it (vfat) is captured whole: its table of clusters does not fit the rest"]
+
+
+def test_filesystem_longer_than_its_partition_is_refused(tmp_path: Path) -> None:
+    image = rubbish(tmp_path / "fat", 8)
+    sh("mkfs.fat", "-F12", image)
+    with image.open("r+b") as file:
+        file.truncate(7 * MIB)
+    said = rf"it \(vfat\) says that it is {8 * MIB} bytes long, but its place has {7 * MIB}"
+    with pytest.raises(DiskError, match=said):
+        used(image, "vfat")
