@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,18 @@ from contextlib import contextmanager
 from typing import Callable, Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+
+_LONGEST_COMPLAINT = 500
+# What moves a terminal's cursor, and what ends a line or draws one again.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[^\[])|[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
+_BREAK = re.compile(r"[\r\n\v\f\b]+")
+_USAGE = re.compile(r"usage:|try ['`\"]?[\w.-]{1,40} -|\[?options\]?:", re.IGNORECASE)
+# A share of the whole, a bar, a spinner or counter; a program's name with its version; which files it was started with.
+_NOISE = re.compile(
+    r".*\d ?%\)?|.* percent completed|[-\\|/.*#=>\s\d]*|(elapsed|remaining|completed)( time)?:.*|done"
+    r"|\S+ v?\d+\.\d[\w.-]*( \(.*\)| http\S*)?|file descriptor \d+ \([^()]*\) leaked on .*",
+    re.IGNORECASE,
+)
 
 
 class CommandError(ReimageError):
@@ -53,14 +66,24 @@ def run(
             f"{shown}: did not end within {timeout:g} s", None, error.stdout or b"", error.stderr or b""
         ) from error
     if result.returncode not in accept:
-        said = (result.stderr or result.stdout).decode(errors="replace").strip()[-500:]
         raise CommandError(
-            f"{shown}: failed with exit code {result.returncode}: {said}",
+            f"{shown}: failed with exit code {result.returncode}: {complaint(result.stderr) or complaint(result.stdout)}",
             result.returncode,
             result.stdout,
             result.stderr,
         )
     return result
+
+
+def complaint(output: bytes) -> str:
+    """Return on one line, bounded, what a program says is wrong: no progress, usage page, banner or sign for a terminal."""
+    lines = []
+    for line in _BREAK.split(_ESCAPE.sub("", output.decode(errors="replace"))):
+        if _USAGE.match(line.strip()):
+            break
+        lines.append(" ".join(line.split()))
+    telling = [line for line in lines if not _NOISE.fullmatch(line)]
+    return "; ".join(dict.fromkeys(telling or filter(None, lines)))[-_LONGEST_COMPLAINT:]
 
 
 def require(program: str, purpose: str) -> None:

@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
+from typing import Iterator
+
 
 class ReimageError(Exception):
     """An error that a person can understand and act on.
@@ -17,3 +21,13 @@ class ReimageError(Exception):
 
 class InvalidNameError(ReimageError):
     """No machine can have this name or this MAC address."""
+
+
+@contextmanager
+def named(temporary: str, shown: str) -> Iterator[None]:
+    """Have errors in the block call a thing I(shown), as people know it, and not by the path that it has for a moment."""
+    try:
+        yield
+    except ReimageError as error:
+        error.args = (re.sub(re.escape(temporary) + r"(?![\w-])", lambda _found: shown, str(error)),)
+        raise

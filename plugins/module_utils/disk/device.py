@@ -18,6 +18,7 @@ from typing import Iterator
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError, ReadError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.errors import named
 
 LARGEST_READ = 1 << 20  # of C(read_used), in bytes
 _BLKSSZGET = 0x1268
@@ -185,6 +186,7 @@ def loop_device(path: str, start: int, size: int, sector: int = 512, *, write: b
     try:
         # Detached while it is open, it goes away when it is closed, even if this process is killed.
         run(["losetup", "--detach", loop])
-        yield loop
+        with named(loop, f"[{path} from byte {start}]"):
+            yield loop
     finally:
         os.close(held)
