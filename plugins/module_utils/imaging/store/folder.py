@@ -26,6 +26,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names im
     NAME,
     SIGNATURE,
     check_name,
+    check_new_name,
     chunk_path,
     description_path,
 )
@@ -96,14 +97,22 @@ class PathStore(FileStore):
         return self._clock + time.monotonic()
 
     def refuse_version(self, name: str, version: str) -> None:
-        """Raise C(ImagingError) if a version exists, or cannot be one."""
-        if version.lower() == LATEST:  # whatever its case, which a share may not tell apart
+        """Raise C(ImagingError) if a version exists, or cannot be one. A share may not tell apart names in another case."""
+        check_new_name("image name", name)
+        if version:
+            check_new_name("version", version)
+        if version.lower() == LATEST:
             raise ImagingError(
                 f"a version cannot be called {version!r}, which means the last one that was published: choose another"
             )
-        if version in self.versions(name):
+        known = self.images()
+        like = next((image for image in known if image.lower() == name.lower()), name)
+        if name not in known and like != name:
+            raise ImagingError(f"store {self.where} has an image {like}, which a share may not tell from {name}: choose one name")
+        like = next((one for one in self.versions(name) if one.lower() == version.lower()), "")
+        if like:
             raise ImagingError(
-                f"store {self.where} has {name}/{version} already, and an image is never changed: choose another version"
+                f"store {self.where} has {name}/{like} already, and an image is never changed: choose another version"
             )
 
     def put_chunk(self, identifier: bytes, data: bytes) -> None:

@@ -15,6 +15,8 @@ LATEST = "latest"
 INDEX = "index.json"
 SIGNATURE = "index.json.sig"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# Windows, and the shares that it serves, take these for devices, whatever follows behind a dot.
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 # zstd adds less than this to what it cannot compress.
 LARGEST_CHUNK = CHUNK_SIZE + (64 << 10)
 # An index of all the extents that one may have takes 50 MB.
@@ -28,6 +30,16 @@ def check_name(kind: str, name: str) -> str:
         raise ImagingError(
             f"{kind} {name!r:.140} cannot be used: letters, digits, '.', '_' and '-', at most 128, not starting with a sign"
         )
+    return name
+
+
+def check_new_name(kind: str, name: str) -> str:
+    """Return I(name) if something can be called so from now on, on every share that a store may be on."""
+    check_name(kind, name)
+    if name.endswith("."):
+        raise ImagingError(f"{kind} {name!r} cannot be used: shares drop the dot at its end; leave it out")
+    if _DEVICE.fullmatch(name):
+        raise ImagingError(f"{kind} {name!r} cannot be used: for Windows and its shares it is a device; choose another")
     return name
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from pathlib import Path
 from typing import Callable
 
@@ -42,6 +43,7 @@ def open_store(where: str, access: Access = NOBODY) -> Store:
     if "@" in where[url.end() :].partition("/")[0]:
         hidden = f"{url[0]}...@{where.rpartition('@')[2]}"
         raise ImagingError(f"store {hidden}: user and password do not belong into an address, which is in logs: see access_key")
+    _refuse_malformed(where)
     return _KINDS[url[1]](where, access)
 
 
@@ -53,3 +55,17 @@ def open_folder(where: str) -> PathStore:
     if not root.is_dir():
         raise ImagingError(f"store {where}: there is no such folder; mount or create it, or correct the path")
     return PathStore(root)
+
+
+def _refuse_malformed(url: str) -> None:
+    """Whoever asked such an address for a file would be told that the server does not answer, or be given another file."""
+    if not (url.isascii() and url.isprintable() and " " not in url):
+        right = urllib.parse.quote(url, safe="%/:?#[]@!$&'()*+,;=")
+        raise ImagingError(f"store {url!r:.300}: an address has no blank, and no letter beyond ASCII: write {right:.300}")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        complete = bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise ImagingError(f"store {url}: this is no address: {error}") from error
+    if not complete or parts.query or parts.fragment:
+        raise ImagingError(f"store {url}: an address is that of a folder on a server, such as https://images.example.org/store")
