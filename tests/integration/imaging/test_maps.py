@@ -10,17 +10,21 @@ docs/filesystems.md names the variants.
 from __future__ import annotations
 
 import random
+import re
 import struct
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.survey import Survey
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
-from .conftest import MIB, contents, deploy, partition, sh, tree
+from .conftest import MIB, blank, contents, deploy, mounted, partition, sh, tree
 
 RUBBISH = random.Random(1).randbytes(MIB)
 
@@ -52,6 +56,17 @@ def copied(source: Path, kind: str) -> Path:
             write.seek(offset)
             write.write(read.read(length))
     return target
+
+
+@contextmanager
+def opened(image: Path, kind: str, options: str = "rw") -> Iterator[Path]:
+    """Mount a filesystem that is a file."""
+    loop = sh("losetup", "--find", "--show", "--sector-size", 512, image).decode().strip()
+    try:
+        with mounted(loop, image.with_suffix(".mnt"), kind, options) as folder:
+            yield folder
+    finally:
+        sh("losetup", "--detach", loop)
 
 
 def files(folder: Path, count: int = 9, size: int = 300_000) -> list[Path]:
@@ -138,6 +153,120 @@ class TestFat:
         survey = Survey()
         assert survey.used(str(image), "it", "vfat").pairs == [(0, 40 * MIB)]
         assert survey.warnings == ["it (vfat) is captured whole: its table of clusters does not fit the rest"]
+
+
+class TestBtrfs:
+    """Its own scrub reads every copy of everything."""
+
+    def scrubbed(self, mount: Path) -> dict[str, str]:
+        """Return the files of a filesystem that is whole."""
+        sh("btrfs", "scrub", "start", "-B", mount)
+        assert "no errors found" in sh("btrfs", "scrub", "status", mount).decode()
+        return tree(mount)
+
+    def read(self, image: Path) -> dict[str, str]:
+        sh("btrfs", "check", image)
+        with opened(image, "btrfs") as mount:
+            return self.scrubbed(mount)
+
+    @pytest.mark.parametrize(
+        ("mib", "options"),
+        [
+            (128, ["-mdup", "-dsingle"]),  # the default
+            (128, ["-msingle", "-n4096"]),
+            (256, ["-mdup", "-ddup", "--csum=xxhash", "-n65536"]),
+            (128, ["-mraid0", "-draid0"]),
+            (256, ["--mixed", "-mdup", "-ddup"]),
+            (128, ["-O^skinny-metadata,^no-holes", "-R^free-space-tree"]),
+        ],
+    )
+    def test_each_copy_of_each_profile(self, tmp_path: Path, mib: int, options: list[str]) -> None:
+        image = rubbish(tmp_path / "btrfs", mib)
+        sh("mkfs.btrfs", "-q", "-K", *options, image)
+        with opened(image, "btrfs") as mount:
+            sh("btrfs", "subvolume", "create", mount / "sub")
+            sh("cp", *files(tmp_path / "source"), mount)
+            sh("cp", mount / "file-1", mount / "sub")
+            sh("btrfs", "subvolume", "snapshot", mount / "sub", mount / "snapshot")
+            sh("rm", mount / "file-4", mount / "sub/file-1")
+            wanted = tree(mount)
+        assert self.read(copied(image, "btrfs")) == wanted
+
+    def test_what_was_balanced_converted_and_resized(self, tmp_path: Path) -> None:
+        """Then addresses are far from places. Thousands of files give its trees more than one level."""
+        image = rubbish(tmp_path / "btrfs", 320)
+        sh("mkfs.btrfs", "-q", "-K", "-msingle", "-n4096", image)
+        with opened(image, "btrfs") as mount:
+            sh("cp", *files(tmp_path / "source"), mount)
+            for number in range(3000):
+                (mount / f"small-{number}").write_bytes(b"x" * (number % 5000))
+            sh("btrfs", "balance", "start", "-f", "-mconvert=dup", "-d", mount)
+            sh("rm", mount / "file-1")
+            sh("btrfs", "filesystem", "resize", "300M", mount)
+            wanted = tree(mount)
+        assert self.read(copied(image, "btrfs")) == wanted
+
+    def test_all_its_devices_on_one_disk_are_captured_whole_and_one_of_two_is_refused(self, tmp_path: Path) -> None:
+        disk = rubbish(tmp_path / "m.raw", 258)
+        sh("sfdisk", "--quiet", disk, data=b"label: gpt\nsize=128MiB\nsize=128MiB\n")
+        with partition(disk, 1) as one, partition(disk, 2) as two:
+            sh("mkfs.btrfs", "-q", "-K", "-mraid1", "-draid0", one, two)
+            with mounted(one, tmp_path / "mnt", "btrfs", f"device={two}") as mount:
+                sh("cp", *files(tmp_path / "source"), mount)
+                wanted = tree(mount)
+            sh("btrfs", "device", "scan", "--forget")
+        store = PathStore(tmp_path)
+        captured = capture(store, str(disk), "m", "1", level=1)
+        assert [region.extents.total for region in captured.index.partitions] == [128 * MIB, 128 * MIB]
+        assert len(captured.warnings) == 2 and "(btrfs) is captured whole: it is one of 2 devices" in captured.warnings[0]
+        sh("sfdisk", "--quiet", "--delete", disk, "2")
+        said = r"partition 1 \(btrfs\) belongs to a filesystem on 2 devices, of which this disk has 1: .*one device"
+        with pytest.raises(DiskError, match=said):
+            capture(store, str(disk), "half", "1", dry_run=True)
+        deploy(store, captured.index, str(rubbish(disk, 290)))
+        with partition(disk, 1) as one, partition(disk, 2) as two:
+            with mounted(one, tmp_path / "mnt", "btrfs", f"device={two}") as mount:
+                assert self.scrubbed(mount) == wanted
+            sh("btrfs", "device", "scan", "--forget")
+
+    def test_device_that_is_not_number_1_grows(self, tmp_path: Path) -> None:
+        one, two = blank(tmp_path / "one", 128), blank(tmp_path / "two", 256)
+        sh("mkfs.btrfs", "-q", "-msingle", "-dsingle", one, two)
+        loop = sh("losetup", "--find", "--show", "--sector-size", 512, two).decode().strip()
+        try:
+            with opened(one, "btrfs", f"device={loop}") as mount:
+                sh("btrfs", "device", "remove", "1", mount)
+            two.open("r+b").truncate(300 * MIB)
+            sh("losetup", "--set-capacity", loop)
+            filesystem("btrfs").resize(loop, 300 * MIB)
+            assert filesystem("btrfs").length(loop) == 300 * MIB
+            sh("btrfs", "check", loop)
+        finally:
+            sh("losetup", "--detach", loop)
+
+    def test_map_comes_from_the_copy_that_is_whole(self, tmp_path: Path) -> None:
+        image = rubbish(tmp_path / "btrfs", 128)
+        sh("mkfs.btrfs", "-q", "-K", "-mdup", image)
+        wanted = used(image, "btrfs").pairs
+        said = sh("btrfs", "inspect-internal", "dump-tree", "-t", "chunk", image).decode()
+        places = re.findall(r"METADATA\|DUP.*?stripe 0 devid 1 offset (\d+)", said, re.DOTALL)
+        assert places
+        with image.open("r+b") as file:
+            for place in places:
+                file.seek(int(place))
+                file.write(bytes(MIB))
+        assert used(image, "btrfs").pairs == wanted
+
+    @pytest.mark.parametrize(("at", "value"), [(0xBC, 1 << 13), (0x50, 1 << 50), (0xA0, 0)])
+    def test_form_that_is_not_known_is_captured_whole_with_a_warning(self, tmp_path: Path, at: int, value: int) -> None:
+        image = rubbish(tmp_path / "btrfs", 128)
+        sh("mkfs.btrfs", "-q", "-K", image)
+        with image.open("r+b") as file:
+            file.seek((64 << 10) + at)
+            file.write(struct.pack("<Q", value)[: 4 if at == 0xA0 else 8])
+        survey = Survey()
+        assert survey.used(str(image), "it", "btrfs").pairs == [(0, 128 * MIB)]
+        assert "it (btrfs) is captured whole: " in survey.warnings[0]
 
 
 def test_filesystem_longer_than_its_partition_is_refused(tmp_path: Path) -> None:

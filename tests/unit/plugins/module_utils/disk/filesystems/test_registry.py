@@ -16,7 +16,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.regis
 from ansible_collections.reimage.lab.plugins.modules import image_deploy
 
 ROOT = Path(__file__).resolve().parents[6]
-SHARED = {"__init__", "base", "mapped", "registry", "survey"}
+SHARED = {"__init__", "base", "btrfs_trees", "mapped", "registry", "survey"}
 
 
 def test_each_file_is_a_filesystem_that_is_known() -> None:
