@@ -13,6 +13,8 @@ description:
     answer and starts its own disk. A machine that was never armed gets no answer.
   - Arming makes a token, the folder that the token opens for the machine's check-in, the machine's iPXE script, and
     last the file that has dnsmasq answer it. Disarming takes all of that away.
+  - An arming with a token expires after the bound that the role P(reimage.lab.boot_server#role) sets, so that a machine
+    whose run is gone starts its own disk again. Arming it again, a run that holds it, and its own progress put that off.
   - Runs on the boot server, which the roles P(reimage.lab.boot_server#role) and P(reimage.lab.proxy_dhcp#role) set up.
 version_added: 0.1.0
 author: The reimage.lab authors (@reimage-lab)
@@ -25,7 +27,7 @@ options:
   target:
     description:
       - V(local) disarms. V(automation), or another name that C(boot.json) has, arms.
-      - A machine that is armed again with the same target keeps its token.
+      - A machine that is armed again with the same target keeps its token, and the arming lasts as long as a new one.
     type: str
     required: true
   other_macs:
@@ -74,18 +76,26 @@ armed_at:
   returned: when the machine is armed
   type: float
   sample: 1795226400.125
+expires_at:
+  description: When the arming expires if there is no sign of work on the machine, by the same clock.
+  returned: when the machine is armed with a target that needs a token
+  type: float
+  sample: 1795233600.125
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import LOCAL
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
-from ansible_collections.reimage.lab.plugins.module_utils.boot.targets import arm, disarm
-from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.boot.targets import RELOAD, arm, disarm, reload
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.lease import locked
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
+
+RETURNED = ("token", "armed_at", "expires_at")
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -93,17 +103,15 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     mac = parse_mac(module.params["mac"])
     target = module.params["target"]
 
-    def reload() -> None:
-        if module.params["reload"]:
-            run(module.params["reload"])
-
-    if target == LOCAL:
-        change = disarm(layout, mac, reload, dry_run=module.check_mode)
-    else:
-        others = [parse_mac(other) for other in module.params["other_macs"]]
-        change = arm(layout, mac, target, others, renew=module.params["renew"], dry_run=module.check_mode)
+    others = [parse_mac(other) for other in module.params["other_macs"]]
+    # Otherwise what ends armings on this server might take away half of a new one.
+    with nullcontext() if module.check_mode else locked(layout, mac):
+        if target == LOCAL:
+            change = disarm(layout, mac, lambda: reload(module.params["reload"]), dry_run=module.check_mode)
+        else:
+            change = arm(layout, mac, target, others, renew=module.params["renew"], dry_run=module.check_mode)
     result = {"changed": change.changed, "diff": {"before": change.before, "after": change.after}}
-    result.update({name: getattr(change, name) for name in ("token", "armed_at") if getattr(change, name) is not None})
+    result.update({name: getattr(change, name) for name in RETURNED if getattr(change, name) is not None})
     return result
 
 
@@ -115,7 +123,7 @@ def main() -> None:
             "other_macs": {"type": "list", "elements": "str", "default": []},
             "renew": {"type": "bool", "default": False},
             "root": {"type": "path", "default": "/srv/reimage/boot"},
-            "reload": {"type": "list", "elements": "str", "default": ["systemctl", "reload-or-restart", "dnsmasq"]},
+            "reload": {"type": "list", "elements": "str", "default": list(RELOAD)},
         },
         supports_check_mode=True,
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: checkin_program
-short_description: Install the program that accepts and refuses check-ins on the boot server
+short_description: Install the programs that judge check-ins and end armings on the boot server
 description:
-  - Writes the part of this collection's code that judges check-ins into a folder, under its own package name. It is the code that
-    Ansible sends along with this module, so that it is that of the collection which sets the server up.
-  - The role C(boot_server) runs it with systemd, as C(python3 -m PACKAGE.boot.arrivals ROOT), whenever a check-in has arrived.
+  - Writes the part of this collection's code that judges check-ins and ends armings into a folder, under its own package
+    name. It is the code that Ansible sends along with this module, so that it is that of the collection which sets the server up.
+  - The role C(boot_server) runs it with systemd, as C(python3 -m PACKAGE.boot.arrivals ROOT), whenever a check-in has
+    arrived, and as C(python3 -m PACKAGE.fleet.expiry ROOT) every minute.
 version_added: 0.1.0
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes]
@@ -23,7 +24,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Install what judges check-ins
+- name: Install what judges check-ins and ends armings
   reimage.lab.checkin_program:
     path: /usr/local/lib/reimage
   delegate_to: imaging-server
@@ -46,7 +47,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.boot import arrivals
 from ansible_collections.reimage.lab.plugins.module_utils.boot.files import read_text, write_text
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
+from ansible_collections.reimage.lab.plugins.module_utils.fleet import expiry
 
+PROGRAMS = (arrivals, expiry)
 PACKAGE = arrivals.__name__.rpartition(".boot.")[0]
 
 

@@ -16,19 +16,26 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.local impor
 from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.registry import read_target
 from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.target import Target, text_field
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.untrusted import UntrustedError, read_whole
 
 LOCAL = "local"
+ARMING_SECONDS = 7200
+_ARMING_LIMITS = (60, 30 * 86400)
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]{1,255}(?:/[A-Za-z0-9._~/-]*)?")
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What boot.json holds, and the target C(local), which every boot server has; C(subnets) are those that machines boot in."""
+    """What boot.json holds, and the target C(local), which every boot server has.
+
+    C(subnets) are those that machines boot in; C(arming_seconds) is how long an arming lasts without a sign of work.
+    """
 
     url: str
     targets: dict[str, Target]
     access_log: str | None
     subnets: tuple[Network, ...] = ()
+    arming_seconds: int = ARMING_SECONDS
 
     def target(self, name: str) -> Target:
         """Return a target by its name, or say which ones there are."""
@@ -56,5 +63,10 @@ def load_configuration(layout: Layout) -> Configuration:
     subnets = value.get("subnets", [])
     if not isinstance(subnets, list):
         raise BootError(f"{path}: `subnets` must be a list")
+    try:
+        least, most = _ARMING_LIMITS
+        arming_seconds = read_whole(value.get("arming_seconds", ARMING_SECONDS), most, least)
+    except UntrustedError as error:
+        raise BootError(f"{path}: `arming_seconds`: {error}") from error
     declared = {name: read_target(name, targets[name], f"{path}: target {name!r}") for name in targets}
-    return Configuration(url, {LOCAL: Local(LOCAL), **declared}, log, tuple(map(parse_network, subnets)))
+    return Configuration(url, {LOCAL: Local(LOCAL), **declared}, log, tuple(map(parse_network, subnets)), arming_seconds)

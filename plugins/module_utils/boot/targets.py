@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
@@ -25,15 +26,20 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import (
     load_arming,
     new_arming,
     open_inbox,
+    prolong,
     save_arming,
 )
+from ansible_collections.reimage.lab.plugins.module_utils.command import run
+
+RELOAD = ("systemctl", "reload-or-restart", "dnsmasq")
 
 
 @dataclass(frozen=True)
 class Change:
     """What setting a boot target did, or in check mode would do; before and after are for people, without the token.
 
-    There is no token where none is needed or, in check mode, none was made yet.
+    There is no token where none is needed or, in check mode, none was made yet. An arming with a token ends at C(expires_at),
+    unless there is a sign of work on the machine.
     """
 
     changed: bool
@@ -41,6 +47,7 @@ class Change:
     armed_at: float | None
     before: str
     after: str
+    expires_at: float | None = None
 
 
 def arm(
@@ -88,8 +95,11 @@ def arm(
         for card in arming.macs:  # last: from here on dnsmasq answers
             # No tag: with one, dnsmasq 2.90 frees the wrong memory when it reloads.
             write_text(layout.hosts(card), f"{card}\n")
+    if keep and not dry_run:
+        prolong(layout, arming)
+    expires_at = round(time.time() + configuration.arming_seconds, 3) if token else None
     known = keep or not dry_run
-    return Change(changed, token if known and token else None, arming.armed_at if known else None, before, after)
+    return Change(changed, token if known and token else None, arming.armed_at if known else None, before, after, expires_at)
 
 
 def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: bool = False) -> Change:
@@ -109,6 +119,12 @@ def disarm(layout: Layout, mac: str, reload: Callable[[], None], *, dry_run: boo
         reload()
         remove(layout.token(mac))
     return Change(changed, None, None, before, _shown_local(mac))
+
+
+def reload(command: Sequence[str] = RELOAD) -> None:
+    """Have dnsmasq forget the machines that it has no file of any more; an empty command does nothing."""
+    if command:
+        run(command)
 
 
 def _close(layout: Layout, arming: Arming) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tokens: each arming makes one, and it opens one folder for the machine until it is disarmed."""
+"""Tokens: each arming makes one, and it opens one folder for the machine until it is disarmed, or the arming expires."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Iterator, Sequence
 
@@ -22,6 +22,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageE
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 MASK = "********"
+_CLOCKS_DIFFER = 60  # seconds
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 _IN_A_TEXT = re.compile(rf"\b{_TOKEN.pattern}\b")
 
@@ -87,6 +88,27 @@ def all_armings(layout: Layout) -> list[Arming]:
 def save_arming(layout: Layout, arming: Arming) -> None:
     """Write the record, for root's eyes only."""
     write_json(layout.token(arming.mac), asdict(arming), mode=0o600)
+
+
+def prolong(layout: Layout, arming: Arming) -> None:
+    """Have an arming last as long as one that is made now."""
+    with suppress(FileNotFoundError):
+        os.utime(layout.token(arming.mac))
+
+
+def armed_last(layout: Layout, arming: Arming) -> float:
+    """Return when a machine was last armed, in seconds since the epoch: with this token, or again while it had it.
+
+    A clock that was wrong then and has been corrected makes that now: what seems to lie ahead would never be over.
+    """
+    path, now = layout.token(arming.mac), time.time()
+    try:
+        at = path.stat().st_mtime
+        if at > now + _CLOCKS_DIFFER:
+            prolong(layout, arming)
+    except OSError as error:
+        raise BootError(f"{path}: cannot be read: {error.strerror}") from error
+    return min(at, now)
 
 
 def open_inbox(layout: Layout, token: str) -> None:

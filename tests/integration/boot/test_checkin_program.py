@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The program that judges check-ins, sent by Ansible itself and run by a Python that knows nothing of Ansible."""
+"""The programs of the boot server, sent by Ansible itself and run by a Python that knows nothing of Ansible."""
 
 from __future__ import annotations
 
@@ -27,10 +27,20 @@ def test_program_is_complete_and_installed_once(tmp_path: Path) -> None:
         (root / folder).mkdir(parents=True)
     (root / "boot.json").write_text(json.dumps({"url": "http://10.77.1.2", "targets": {}}))
     (root / "arrivals" / f"{'0' * 32}@10.77.1.101@{'1' * 32}.json").write_text("{}")
-    module = "ansible_collections.reimage.lab.plugins.module_utils.boot.arrivals"
+    assert execute(library, "boot.arrivals", root) == "a check-in from 10.77.1.101 was refused: its token is not open\n"
+    assert list((root / "arrivals").iterdir()) == []
+
+    (root / "tokens/52-54-00-77-01-01.json").write_text(
+        json.dumps({"mac": "52:54:00:77:01:01", "target": "automation", "token": "0" * 32, "armed_at": 1})
+    )
+    assert execute(library, "fleet.expiry", root) == ""
+
+
+def execute(library: Path, program: str, root: Path) -> str:
+    """Return what an installed program says when it is started as its unit does it."""
+    module = f"ansible_collections.reimage.lab.plugins.module_utils.{program}"
     words = [sys.executable, "-s", "-S", "-B", "-m", module, str(root)]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(library)}
     done = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "a check-in from 10.77.1.101 was refused: its token is not open\n"
-    assert list((root / "arrivals").iterdir()) == []
+    return done.stdout

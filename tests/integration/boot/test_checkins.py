@@ -19,13 +19,15 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.checkins import C
 from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import load_checkin, load_outcome
 from ansible_collections.reimage.lab.plugins.module_utils.boot.targets import arm, disarm
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming, load_arming
+from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import advance, load_record, save_record
 
-from .conftest import WEB_SERVER, WebServer
+from .conftest import PROJECT, WEB_SERVER, WebServer
 
 MAC = "52:54:00:77:01:01"
 SCRIPT = "/boot/machines/52-54-00-77-01-01.ipxe"
 MACHINE, HOSTILE, LOADER = "10.77.1.101", "10.77.1.66", "10.77.1.200"
+UNARMED = PROJECT / "roles/automation_image/files/root/usr/lib/reimage/unarmed.py"
 KEY = b"\0\0\0\x0bssh-ed25519\0\0\0\x20"
 
 
@@ -189,3 +191,48 @@ def test_status_page_does_not_tell_who_is_armed(web_server: WebServer, arming: A
     settled = public()
     save_record(layout, advance(load_record(layout, MAC), "armed"))
     assert public() == settled
+
+
+class TestMachineThatIsNotArmedAnyMore:
+    """The program of automation that says so, with a kernel's command line of its own; the test's computer is the machine."""
+
+    @staticmethod
+    def leaves(web_server: WebServer, arming: Arming, url: str = "http://127.0.0.1") -> bool:
+        card = MAC.replace(":", "-")
+        line = web_server.folder / "cmdline"
+        line.write_text(f"quiet reimage.url={url} reimage.token={arming.token} reimage.mac={MAC} BOOTIF=01-{card}\n")
+        script = f"mount --bind {line} /proc/cmdline && exec python3 -B {UNARMED}"
+        words = ["ip", "netns", "exec", web_server.namespace, "sh", "-c", script]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stderr == ""
+        return done.returncode == 0
+
+    def test_it_starts_its_own_disk_once_it_is_disarmed(self, web_server: WebServer, arming: Arming) -> None:
+        assert not self.leaves(web_server, arming)
+        disarm(web_server.layout, MAC, lambda: None)
+        assert self.leaves(web_server, arming)
+        arm(web_server.layout, MAC, "automation")
+        assert self.leaves(web_server, arming)  # and comes back with the new token
+
+    def test_it_stays_where_it_would_be_started_with_the_same_token_again(self, web_server: WebServer, arming: Arming) -> None:
+        """The boot server is damaged: a restart would be the first of many."""
+        web_server.layout.inbox(arming.token).rmdir()
+        assert check_in(web_server, arming, MACHINE) == 404
+        assert not self.leaves(web_server, arming)
+        web_server.layout.inbox(arming.token).mkdir()
+
+    def test_it_stays_where_the_boot_server_does_not_answer(self, web_server: WebServer, arming: Arming) -> None:
+        disarm(web_server.layout, MAC, lambda: None)
+        assert not self.leaves(web_server, arming, "http://127.0.0.1:9")
+
+    def test_it_stays_while_somebody_is_logged_in(self, web_server: WebServer, arming: Arming) -> None:
+        disarm(web_server.layout, MAC, lambda: None)
+        inside = ["ip", "netns", "exec", web_server.namespace, "socat"]
+        with subprocess.Popen([*inside, "TCP-LISTEN:22", "EXEC:sleep 60"]) as server:
+            words = [*inside, "TCP:127.0.0.1:22,retry=50,interval=0.1", "EXEC:sleep 60"]
+            with subprocess.Popen(words) as client:
+                wait_until(lambda: "ESTAB" in web_server.run("ss", "-Htn", "sport = 22").stdout, 20, "a connection")
+                stays = not self.leaves(web_server, arming)
+                client.terminate()
+            server.terminate()
+        assert stays
