@@ -144,6 +144,7 @@ class Lab:
             "restore: Clonezilla gzip": lambda: self._restore(pipelines.CLONEZILLA_GZIP, "clonezilla.gz"),
             "restore: zstd | dd": lambda: self._restore(pipelines.DD_RESTORE, "dd.zst"),
             "restore: ours": lambda: self._deploy("1", onto=OTHER),
+            "restore: nothing but decoding and hashing": self._decode,
             "restore: ours, onto a new disk": lambda: self._deploy("1", onto=BLANK),
             "restore: ours, 5 % changed": self._deploy_changed,
             "restore: ours, nothing changed": lambda: self._deploy("1", unchanged=True),
@@ -233,6 +234,10 @@ class Lab:
         self.fetched = said["fetched"] / said["stages"]["writing"]
         return seconds
 
+    def _decode(self) -> float:
+        """Decode and hash the chunks of an image, and keep nothing: what no deploy can be faster than."""
+        return self.bench.ours("decode", str(self.store), self.target, "1")[0]
+
     def _deploy_changed(self) -> float:
         """Bring a target that holds the newer version back to the older one."""
         self.bench.ours("deploy", str(self.store), self.target, "2")
@@ -275,7 +280,7 @@ def report(result: dict[str, Any]) -> list[str]:
     """Return lines for a terminal."""
     used = result["used"] / MIB
     lines = [f"{name:34} {seconds:7.2f} s {used / seconds:7.0f} MiB/s" for name, seconds in result["seconds"].items()]
-    lines += [f"{name}: {got:.1f} x, promised {wanted} x" for name, got, wanted in ratios(result)]
+    lines += [f"{name}: {got:.2f} x, promised {wanted} x" for name, got, wanted in ratios(result)]
     return [*lines, f"measured {time.strftime('%F %T')}, {used:.0f} MiB used, memory {result['memory']}, link {result['link']}"]
 
 

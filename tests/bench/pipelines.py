@@ -36,8 +36,8 @@ DD_RESTORE = "zstd -dc {image} | dd of={device} bs=1M conv=sparse,notrunc status
 RUNNER = """
 import json, re, sys, time
 from pathlib import Path
-from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, deploy
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import capture, caibx, deploy, hashing, work, zstd
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_ids, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening import open_folder, open_store
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.sources import Sources
 action, where, disk, version = sys.argv[1:]
@@ -47,6 +47,13 @@ def note(progress):
 if action == "capture":
     done = capture.capture(open_folder(where), disk, "master", version)
     result = {"stored": done.bytes_new, "used": done.index.bytes_used, "chunks_new": done.chunks_new}
+elif action == "decode":
+    source, codec = open_store(where), zstd.Codec()
+    index = read_index(source, "master", version)[0]
+    ids = {identifier for region in index.partitions for identifier in read_ids(source, index, region)}
+    digest = hashing.blake3 if hashing.HAS_BLAKE3 else hashing.sha256
+    work.each(ids, lambda one: digest(codec.decompress(source.chunk(one), caibx.CHUNK_SIZE)), work.threads())
+    result = {}
 else:
     source = open_store(where)
     done = deploy.deploy(Sources([source]), read_index(source, "master", version)[0], disk, callback=note)
