@@ -13,8 +13,8 @@ description:
   - Removes versions of images from a store, and all chunks that no image needs.
   - It may run while others capture and deploy. What a deploy may still be reading, and what a capture may have found, stays for
     O(grace) seconds; a later run removes it, and what interrupted captures have left.
-  - It stops before anything is removed if the description of an image is damaged or lost, for then nobody knows which chunks it
-    needs.
+  - An image that is damaged does not stop the work on others, and a warning names it. While nobody knows which chunks it needs,
+    because its description is damaged or lost, versions are removed, and no chunk is.
   - In check mode nothing is removed, and the result says what would be.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes]
@@ -35,7 +35,7 @@ options:
   keep:
     description:
       - How many of the newest versions to keep, by when the store got them and not counting O(versions); V(0) keeps all. The
-        version that is called V(latest) stays too.
+        version that is called V(latest) stays too. A damaged one does not count, and stays until O(versions) names it.
     type: int
     default: 0
   grace:
@@ -99,6 +99,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         options["grace"],
         dry_run=module.check_mode,
     )
+    for warning in result.warnings:
+        module.warn(warning)
     return {
         "changed": bool(result.versions or result.chunks or result.leftovers),
         "versions": result.versions,

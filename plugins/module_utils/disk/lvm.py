@@ -4,7 +4,7 @@
 
 """Which bytes of an LVM physical volume are used, without activating anything.
 
-Source: the text that C(pvck --dump metadata) prints, lvm(8).
+Source: the texts that C(pvck --dump metadata) and C(pvck --dump headers) print, lvm(8).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Ex
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.survey import Survey
 
 _SEGMENT = re.compile(r"segment\d+ \{([^{}]*)\}")
+_AREA_START = re.compile(r"\bmda_header_\d+\.start (\d+)")
+_AREA_SIZE = re.compile(r"\bmda_header_\d+\.size (\d+)")
 _TOKEN = re.compile(r'\b(\w+) = (?:"([^"]*)"|(\d+)|\[([^\[\]]*)\])')
 
 
@@ -38,12 +40,17 @@ def used(disk: str, start: int, size: int, where: str, survey: Survey) -> Extent
     try:
         with loop_device(disk, start, size) as loop:
             text = run(["pvck", "--dump", "metadata", loop]).stdout.decode(errors="replace")
+            headers = run(["pvck", "--dump", "headers", loop]).stdout.decode(errors="replace")
     except CommandError as error:
         return whole(f"its metadata cannot be read: {error}")
     first, extent = _number(text, "pe_start"), _number(text, "extent_size")
     if text.count("pe_start = ") != 1 or not first or not extent:
         return whole("its volume group has others")
-    pairs = [(0, first * 512)]
+    # A second metadata area is at the end.
+    areas = zip(_AREA_START.findall(headers), _AREA_SIZE.findall(headers))
+    pairs = [(0, first * 512), *((int(at), int(length)) for at, length in areas)]
+    if any(at + length > size for at, length in pairs):
+        return whole("its metadata leads out of it")
     for name, segments in _volumes(text):
         found = [_span(segment, first, extent) for segment in segments]
         if None in found:

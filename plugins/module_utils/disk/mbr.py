@@ -48,6 +48,8 @@ class Mbr:
         first, size = self.container()
         if any(not first <= offset < first + size for offset, _data in links):
             raise DiskError("the partition table is damaged: its chain of logical partitions leads out of the extended one")
+        starts = [link.start for link in self._links if link.size]
+        self._lead = min(starts) - first // sector if starts else 0
 
     def span(self, number: int) -> tuple[int, int]:
         """Return a partition's start and size."""
@@ -126,13 +128,19 @@ class Mbr:
         return [(0, bytes(self._head)), *((link.offset * self._sector, bytes(link.data)) for link in self._links)]
 
     def _relink(self) -> None:
-        """Make the chain and the extended partition match the places of the logical partitions."""
-        number = self._extended()
+        """Make the chain and the extended partition match the places of the logical partitions.
+
+        The chain gives the partitions their numbers, so it keeps its order, which need not be that of the disk. Its first
+        sector is that of the extended partition, wherever the partition is that it describes.
+        """
         # A link without a partition says nothing, and may lie in another partition now.
-        self._links = [link for link in self._links if link.size] or self._links[:1]
-        start = self._links[0].offset
-        self._set(number, start, max(1, self._links[-1].start + self._links[-1].size - start))
-        for link, following in zip(self._links, [*self._links[1:], None]):
+        links = self._links = [link for link in self._links if link.size] or self._links[:1]
+        start = min(link.start for link in links) - self._lead if links[0].size else links[0].offset
+        links[0].offset = start
+        self._set(self._extended(), start, max(1, max(link.start + link.size for link in links) - start))
+        for link, following in zip(links, [*links[1:], None]):
+            if any(other.start <= link.offset < other.start + other.size for other in links):
+                raise DiskError(f"the sector that describes the logical partition at {link.start} would be in another partition")
             _put(link.data, 0, link.start - link.offset, link.size)
             if following:
                 _put(link.data, 1, following.offset - start, following.start + following.size - following.offset)

@@ -23,6 +23,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, refuse_too_many_extents
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.rehearsal import rehearse
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_blake3, read_ids, read_index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import LATEST, check_name
@@ -77,12 +78,6 @@ def capture(
         meter.start("reading the filesystems", 0)
         found = probe(device, accept)
         refuse_too_many_extents(found.regions, disk)
-        writer = _Writer(store, device, found.regions, level, meter, _Last.read(store, name))
-        if not dry_run:
-            with ThreadPoolExecutor(1) as beside:
-                measured = beside.submit(measure_smallest, device, found.regions)
-                writer.run()
-                measured.result()
         index = Index(
             name=name,
             version=version,
@@ -95,10 +90,16 @@ def capture(
             links=found.links,
             partitions=found.regions,
             bytes_used=sum(region.extents.total for region in found.regions),
-            bytes_stored=sum(writer.stored.values()),
             chunks_total=sum(region.chunks for region in found.regions),
         )
+        rehearse(index, device)
+        writer = _Writer(store, device, found.regions, level, meter, _Last.read(store, name))
         if not dry_run:
+            with ThreadPoolExecutor(1) as beside:
+                measured = beside.submit(measure_smallest, device, found.regions)
+                writer.run()
+                measured.result()
+            index.bytes_stored = sum(writer.stored.values())
             store.publish(index, writer.tables())
     return Captured(index, writer.chunks_new, writer.bytes_new, time.monotonic() - began, found.warnings)
 

@@ -23,7 +23,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import NAME, blake3_file, table_file
 
 FORMAT = 1
-LARGEST_HEAD = 4 << 20
+# Boards whose firmware reads the boot loader from the gap before the first partition have 16 MiB there.
+LARGEST_HEAD = 32 << 20
 # Of all partitions; an index with so many takes 50 MB, and reading it ten times as much memory.
 MOST_EXTENTS = 1 << 20
 
@@ -123,6 +124,16 @@ def decode(data: bytes, name: str) -> Index:
     :param name: What to call it in an error.
     :raises DamagedError: It is not one, or contradicts itself.
     """
+    index = parse(data, name)
+    check(index, name)
+    return index
+
+
+def parse(data: bytes, name: str) -> Index:
+    """Read an C(index.json) that may contradict itself.
+
+    :raises DamagedError: It is not one.
+    """
     try:
         # An extent has a bracket and two commas.
         value = schema.parse(data, 4 * MOST_EXTENTS)
@@ -132,13 +143,19 @@ def decode(data: bytes, name: str) -> Index:
         found = _INDEX(value, "it")
         del found["format"]
         found["partitions"] = [Region(**region) for region in found["partitions"]]
-        index = Index(**{"links": [], **found})
-        _check(index, name)
-        _check_partitions(index, name)
-        _check_table(index)
-    except (DiskError, ValueError, struct.error, zlib.error) as error:
+        return Index(**{"links": [], **found})
+    except (DiskError, ValueError, zlib.error) as error:
         raise DamagedError(f"{name}: this is not an index of an image: {error!s:.200}") from error
-    return index
+
+
+def check(index: Index, name: str) -> None:
+    """Raise C(DamagedError) if an index contradicts itself, or no disk can be as it says."""
+    _check(index, name)
+    _check_partitions(index, name)
+    try:
+        _check_table(index)
+    except (DiskError, ValueError, struct.error) as error:
+        raise DamagedError(f"{name}: this is not an index of an image: {error!s:.200}") from error
 
 
 def refuse_too_many_extents(regions: Sequence[Region], disk: str) -> None:

@@ -11,14 +11,19 @@ from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk import lvm
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.survey import Survey
+from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import FarError, check_header, from_backup
 from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Region
 
 _EXTENDED = ("5", "f", "85")
+# Windows' dynamic disks (LDM): the metadata and the volumes, and the only type of such an MBR.
+_DYNAMIC = ("5808C8AA-7E8F-42E0-85D2-E1E90434CFB3", "AF9B60A0-1431-4F62-BC68-3311714A69AD", "42")
 
 
 @dataclass
@@ -45,10 +50,10 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
         raise ImagingError(
             f"disk {device.path}: its GUID partition table is damaged, or the disk was cut short: mend it with gdisk"
         )
-    first = min(partition.start for partition in partitions)
+    _refuse_kind(device.path, label, partitions)
     links = read_links(device.read, device.sector_size) if label == "dos" else []
     survey = Survey(accept)
-    found = Found(label, device.read(0, min(first, LARGEST_HEAD)), links, [], survey.warnings)
+    found = Found(label, _head(device, label, partitions, survey.warnings), links, [], survey.warnings)
     for partition in partitions:
         if partition.end > device.size:
             raise ImagingError(
@@ -60,6 +65,39 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
         found.regions.append(_region(device, partition, survey))
     survey.refuse_incomplete()
     return found
+
+
+def _refuse_kind(disk: str, label: str, partitions: Sequence[TableEntry]) -> None:
+    """Raise C(ImagingError) if a disk has a table that a deploy cannot write, or that does not say what is where."""
+    if label not in ("gpt", "dos"):
+        raise ImagingError(f"disk {disk} has a partition table of kind {label}: only a GPT and an MBR can be captured")
+    if any(partition.type.upper() in _DYNAMIC for partition in partitions):
+        raise ImagingError(
+            f"disk {disk} is a dynamic disk, whose volumes only Windows knows: convert it to a basic disk, and capture that"
+        )
+    if label == "dos" and sum(partition.type in _EXTENDED for partition in partitions) > 1:
+        raise ImagingError(f"disk {disk} has two extended partitions, and only one can be captured: remove the other one")
+
+
+def _head(device: Device, label: str, partitions: Sequence[TableEntry], warnings: list[str]) -> bytes:
+    """Return the bytes before the first partition, with a GPT that is whole."""
+    first = min(partition.start for partition in partitions)
+    head = device.read(0, min(first, LARGEST_HEAD))
+    if first > LARGEST_HEAD:
+        warnings.append(
+            f"disk {device.path}: the bytes {LARGEST_HEAD} to {first}, before the first partition, are not in the image: a boot"
+            " loader that keeps something there does not work on other disks"
+        )
+    if label == "gpt":
+        try:
+            check_header(head[device.sector_size : 2 * device.sector_size])
+            open_table(label, head, [], device.sector_size)
+        except FarError as error:
+            raise ImagingError(f"disk {device.path} cannot be captured: {error}") from error
+        except DiskError as error:
+            head = from_backup(head, device.sector_size, device.size, device.read)
+            warnings.append(f"disk {device.path}: the image has the copy at the end of the disk, for {error}: mend it with gdisk")
+    return head
 
 
 def measure_smallest(device: Device, regions: Sequence[Region]) -> None:

@@ -378,24 +378,55 @@ class TestPrune:
                 data = path.read_bytes()
                 yield from (data[at + 8 : at + 40] for at in range(64, len(data) - 40, 40))
 
-    def test_damaged_index_stops_it_before_anything_is_removed(self, store: PathStore, changed: Path) -> None:
+    @pytest.mark.parametrize("damage", ["index", "no index", "table", "no table"])
+    def test_no_chunk_is_removed_while_it_is_unknown_which_ones_an_image_needs(
+        self, store: PathStore, changed: Path, damage: str
+    ) -> None:
         capture(store, str(changed), "lab", "2")
         age(store, 3600)
-        (store.root / "images/lab/1/index.json").write_bytes(b"{}")
+        folder = store.root / "images/lab/1"
+        file = folder / ("p3.caibx" if "table" in damage else "index.json")
+        if damage.startswith("no "):
+            file.unlink()
+        elif damage == "index":
+            file.write_bytes(b"{}")
+        else:
+            flip(file)
         before = chunks(store)
-        with pytest.raises(ReimageError, match="not an index"):
-            prune(store, "lab", ["2"], grace=60)
-        assert chunks(store) == before
-        assert sorted(store.versions("lab")) == ["1", "2"]
-
-    def test_lost_index_stops_it_before_anything_is_removed(self, store: PathStore, changed: Path) -> None:
-        capture(store, str(changed), "lab", "2")
-        (store.root / "images/lab/1/index.json").unlink()
+        result = prune(store, "lab", ["2"], grace=60)
+        assert (result.versions, result.chunks, result.bytes_freed) == (["lab/2"], 0, 0)
+        assert [str(folder) in text for text in result.warnings] == [True]
         age(store, 3600)
-        before = everything(store)
-        with pytest.raises(ReimageError, match=r"nothing was removed.*images/lab/1 needs: it has lost its index\.json\. Restore"):
-            prune(store, "lab", ["2"], grace=60)
-        assert everything(store) == before
+        assert prune(store, grace=60).chunks == 0
+        assert chunks(store) == before
+        # Whoever gives it up removes it by name, and all goes on.
+        assert prune(store, "lab", ["1"], grace=60).versions == ["lab/1"]
+        age(store, 3600)
+        result = prune(store, grace=60)
+        assert (result.chunks, result.warnings) == (len(before), [])
+
+    def test_image_that_nobody_can_deploy_does_not_stop_the_work_on_others(self, store: PathStore, changed: Path) -> None:
+        capture(store, str(changed), "lab", "2")
+        index = store.root / "images/lab/2/index.json"
+        value = json.loads(index.read_text())
+        index.write_text(json.dumps({**value, "label": "sgi"}))
+        needed = chunks(store)
+        stray = store.root / chunk_path(bytes(32))
+        store.write(stray, b"of nobody")
+        age(store, 3600)
+        result = prune(store, grace=60)
+        assert (result.chunks, stray.exists(), chunks(store)) == (1, False, needed)
+        assert "images/lab/2 cannot be deployed" in result.warnings[0]
+        assert [image["version"] for image in describe(store).images] == ["1"]
+        assert list(verify_store(store).hurt) == ["lab/2"]
+
+    def test_damaged_version_does_not_count_among_the_newest_and_stays(self, store: PathStore, master: Path) -> None:
+        for version in ("2", "3", "4"):
+            capture(store, str(master), "lab", version)
+        (store.root / "images/lab/3/index.json").write_bytes(b"{}")
+        assert prune(store, "lab", ["4"], keep=1).versions == ["lab/4", "lab/1"]
+        assert store.versions("lab") == ["2", "3"]
+        assert store.description("lab", "", "latest") == b"2"
 
     def test_of_an_image_without_versions_only_what_is_ours_goes(self, store: PathStore) -> None:
         note = store.root / "images/lab/note.txt"

@@ -7,6 +7,8 @@
 What is safe is decided by age alone, by the store's own clock, so that nobody has to hold a lock. A version that is removed
 disappears at once, but its description waits in C(staging/) for I(grace) seconds, and its chunks with it, for a deploy that reads
 it. A chunk that no description names is removed when it is older than I(grace): a capture marks each chunk that it finds as new.
+
+An image that is damaged does not stop the work on others. While it is not known which chunks it needs, no chunk is removed.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterable, Iterator, Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import decode
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import latest, read_ids, read_index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import check, parse
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import latest, read_ids, read_index, resolve
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore, read_file
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.interface import FileStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names import INDEX, LATEST, largest
@@ -31,12 +33,26 @@ _REMOVED = "removed-"
 
 @dataclass
 class Pruned:
-    """What was, or would be, removed; I(leftovers) counts what earlier removals and interrupted captures had left."""
+    """What was, or would be, removed; I(leftovers) counts what earlier removals and interrupted captures had left.
+
+    I(warnings) names the images that are damaged.
+    """
 
     versions: list[str] = field(default_factory=list)
     chunks: int = 0
     bytes_freed: int = 0
     leftovers: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Needs:
+    """The names of the chunks that images need; whether these are all; the folders of images that nobody can deploy."""
+
+    chunks: set[str] = field(default_factory=set)
+    complete: bool = True
+    damaged: set[Path] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
 
 
 def prune(
@@ -52,25 +68,26 @@ def prune(
 
     :param name: The image that I(versions) or I(keep) are about; without it, I(keep) is about every image.
     :param versions: Versions to remove.
-    :param keep: How many of the newest other versions of an image to keep, and the one that is called C(latest); 0 for all.
+    :param keep: How many of the newest other versions of an image to keep, and the one that is called C(latest); 0 for all. A
+        damaged one does not count, and is removed only if I(versions) has it.
     :param grace: Seconds for which what others may still need stays.
-    :raises ImagingError: There is no such version, or an index is damaged or lost, so that nobody knows what it needs.
+    :raises ImagingError: There is no such version.
     """
-    doomed = _doomed(store, name, versions, keep)
-    result = Pruned([f"{image}/{version}" for image, version in doomed])
     before = _now(store, dry_run=dry_run) - grace
     staged = _entries(store.root / "staging")
     leftovers = [path for path, _size in _older(staged, before)]
     waiting = [path for path in staged if path.name.startswith(_REMOVED) and path not in leftovers]
     # All is read before anything is removed, also what is about to wait.
-    needed = {chunk for folder in [*_published(store), *waiting] for chunk in _needed_by(store, folder)}
+    needs = _needs(store, [*_published(store), *waiting])
+    doomed = _doomed(store, name, versions, keep, needs.damaged)
+    result = Pruned([f"{image}/{version}" for image, version in doomed], warnings=needs.warnings)
     if not dry_run:
         for image, version in doomed:
-            _remove(store, image, version)
+            _remove(store, image, version, needs.damaged)
     for path, size in _older(_chunks(store), before):
         if path.name.startswith("."):
             leftovers.append(path)
-        elif path.name not in needed and (dry_run or _delete(path, before)):
+        elif needs.complete and path.name not in needs.chunks and (dry_run or _delete(path, before)):
             result.chunks += 1
             result.bytes_freed += size
     result.leftovers = len(leftovers)
@@ -88,33 +105,59 @@ def _now(store: PathStore, *, dry_run: bool) -> float:
         return time.time()  # a store that cannot be written does not tell its clock
 
 
-def _doomed(store: PathStore, name: str, versions: Sequence[str], keep: int) -> list[tuple[str, str]]:
+def _doomed(store: PathStore, name: str, versions: Sequence[str], keep: int, damaged: set[Path]) -> list[tuple[str, str]]:
     """Return image and version of what is to be removed, each once."""
     if keep < 0:
         raise ImagingError(f"keep {keep}: say how many versions to keep, or 0 for all")
-    doomed = dict.fromkeys((name, read_index(store, name, version)[0].version) for version in versions)
+    doomed = dict.fromkeys((name, _existing(store, name, version)) for version in versions)
     for image in ([name] if name else store.images()) if keep else []:
-        left = [version for version in store.versions(image) if (image, version) not in doomed]
+        sound = [version for version in store.versions(image) if _folder(store, image, version) not in damaged]
+        left = [version for version in sound if (image, version) not in doomed]
         doomed.update(dict.fromkeys((image, version) for version in left[:-keep] if version != latest(store, image)))
     return list(doomed)
 
 
+def _existing(store: PathStore, name: str, version: str) -> str:
+    """Return a version that there is, be it damaged or not."""
+    found = resolve(store, name, version)
+    return found if found in store.versions(name) else read_index(store, name, found)[0].version
+
+
+def _folder(store: PathStore, image: str, version: str) -> Path:
+    return store.root / "images" / image / version
+
+
 def _published(store: PathStore) -> Iterator[Path]:
-    return (store.root / "images" / image / version for image in store.images() for version in store.versions(image))
+    return (_folder(store, image, version) for image in store.images() for version in store.versions(image))
 
 
-def _needed_by(store: PathStore, folder: Path) -> set[str]:
-    """Return the names of the chunks of one image, wherever in the store its description is."""
-    files = _Folder(store, folder)
-    try:
-        index = decode(files.read(INDEX, largest(INDEX)), INDEX)
-        return {f"{identifier.hex()}.cacnk" for region in index.partitions for identifier in read_ids(files, index, region)}
-    except (FileNotFoundError, ImagingError) as error:
-        reason = f"it has lost its {INDEX}" if isinstance(error, FileNotFoundError) else str(error)
-        raise ImagingError(
-            f"nothing was removed, for it is not known which chunks {folder} needs: {reason}."
-            " Restore it from a copy of the store, or delete that folder"
-        ) from error
+def _needs(store: PathStore, folders: Iterable[Path]) -> _Needs:
+    """Return what images need, wherever in the store their descriptions are."""
+    needs = _Needs()
+    for folder in folders:
+        files = _Folder(store, folder)
+        try:
+            index = parse(files.read(INDEX, largest(INDEX)), INDEX)
+            tables = {region.file for region in index.partitions}
+            if not tables or tables != {path.name for path in folder.glob("*.caibx")}:
+                raise DamagedError(f"its {INDEX} does not name the chunk tables that it has")
+            for region in index.partitions:
+                needs.chunks.update(f"{identifier.hex()}.cacnk" for identifier in read_ids(files, index, region))
+        except (FileNotFoundError, ImagingError) as error:
+            reason = f"it has lost its {INDEX}" if isinstance(error, FileNotFoundError) else str(error)
+            needs.complete = False
+            needs.damaged.add(folder)
+            needs.warnings.append(
+                f"no chunk is removed, for it is not known which ones {folder} needs: {reason}."
+                " Restore it from a copy of the store, or remove that version"
+            )
+            continue
+        try:
+            check(index, INDEX)
+        except DamagedError as error:
+            needs.damaged.add(folder)
+            needs.warnings.append(f"{folder} cannot be deployed, and keeps its chunks until it is removed by name: {error}")
+    return needs
 
 
 class _Folder(FileStore):
@@ -129,20 +172,20 @@ class _Folder(FileStore):
         return read_file(self._root, str(self._folder / Path(path).name), most)
 
 
-def _remove(store: PathStore, image: str, version: str) -> None:
+def _remove(store: PathStore, image: str, version: str, damaged: set[Path]) -> None:
     """Have a version disappear for all who ask for it from now on."""
-    source = store.root / "images" / image / version
+    source = _folder(store, image, version)
     target = store.root / "staging" / f"{_REMOVED}{image}-{version}-{time.time_ns()}"
     try:
         store.mark(source)
         source.rename(target)
-        _update_latest(store, image)
+        _update_latest(store, image, damaged)
     except OSError as error:
         raise ImagingError(f"{image}/{version} cannot be removed from {store.where}: {error.strerror}") from error
 
 
-def _update_latest(store: PathStore, image: str) -> None:
-    """Have C(latest) name a version that is there, and nothing be left of an image without versions."""
+def _update_latest(store: PathStore, image: str, damaged: set[Path]) -> None:
+    """Have C(latest) name a version that is there, a sound one if possible, and nothing be left of an image without versions."""
     folder = store.root / "images" / image
     if not store.versions(image):
         (folder / LATEST).unlink(missing_ok=True)
@@ -150,7 +193,8 @@ def _update_latest(store: PathStore, image: str) -> None:
             folder.rmdir()
     left = store.versions(image)
     if left and latest(store, image) not in left:
-        store.write(folder / LATEST, left[-1].encode())
+        sound = [version for version in left if folder / version not in damaged]
+        store.write(folder / LATEST, (sound or left)[-1].encode())
 
 
 def _entries(folder: Path) -> list[Path]:
