@@ -12,11 +12,13 @@ from __future__ import annotations
 import random
 import re
 import struct
+import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.command import background, wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
@@ -269,11 +271,217 @@ class TestBtrfs:
         assert "it (btrfs) is captured whole: " in survey.warnings[0]
 
 
-def test_filesystem_longer_than_its_partition_is_refused(tmp_path: Path) -> None:
-    image = rubbish(tmp_path / "fat", 8)
-    sh("mkfs.fat", "-F12", image)
+class TestExt:
+    """mke2fs fills it, debugfs reads it: no kernel that runs the tests has all of its features."""
+
+    def read(self, device: Path | str, folder: Path) -> dict[str, str]:
+        folder.mkdir()
+        sh("e2fsck", "-fn", device)
+        sh("debugfs", "-R", f"rdump / {folder}", device)
+        return tree(folder)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ["-text4"],
+            ["-text2", "-b1024", "-g1024"],
+            ["-text3", "-O^resize_inode", "-Jsize=1"],
+            ["-text4", "-Obigalloc", "-C65536"],
+            ["-text4", "-b1024", "-O^flex_bg,^sparse_super,^resize_inode"],
+            ["-text4", "-Ometa_bg,^resize_inode,^metadata_csum,uninit_bg", "-b2048", "-g512"],
+            ["-text4", "-Osparse_super2,inline_data,quota,project,casefold,encrypt,verity,ea_inode,^64bit"],
+        ],
+    )
+    def test_each_of_its_features(self, tmp_path: Path, options: list[str]) -> None:
+        image = rubbish(tmp_path / "ext", 24)
+        files(tmp_path / "source")
+        sh("mke2fs", "-q", "-F", "-E", "nodiscard", "-d", tmp_path / "source", *options, image)
+        subprocess.run(
+            ["e2fsck", "-fy", image], capture_output=True, check=False
+        )  # mke2fs does not count the quotas of the files
+        assert self.read(copied(image, "ext4"), tmp_path / "read") == tree(tmp_path / "source")
+
+    def test_one_that_a_check_is_due_for(self, tmp_path: Path) -> None:
+        """partclone refuses it, though it is clean."""
+        image = blank(tmp_path / "ext", 8)
+        sh("mke2fs", "-q", "-text3", image)
+        sh("tune2fs", "-c1", "-C9", image)
+        assert used(image, "ext3").total < 4 * MIB
+
+    def test_journal_in_another_partition_of_the_disk_comes_along_and_one_that_is_elsewhere_is_refused(
+        self, tmp_path: Path
+    ) -> None:
+        disk = rubbish(tmp_path / "m.raw", 32)
+        sh("sfdisk", "--quiet", disk, data=b"label: gpt\nsize=16MiB\nsize=12MiB\n")
+        files(tmp_path / "source")
+        with partition(disk, 1) as data, partition(disk, 2) as journal:
+            sh("mke2fs", "-q", "-Ojournal_dev", "-b1024", journal)
+            sh("mke2fs", "-q", "-text4", "-b1024", "-J", f"device={journal}", "-d", tmp_path / "source", data)
+        store = PathStore(tmp_path)
+        captured = capture(store, str(disk), "m", "1")
+        assert [region.filesystem for region in captured.index.partitions] == ["ext4", "jbd"]
+        target = rubbish(tmp_path / "target.raw", 32)
+        deploy(store, captured.index, str(target))
+        with partition(target, 1) as data, partition(target, 2) as journal:
+            sh("e2fsck", "-fn", "-j", journal, data)
+            with mounted(data, tmp_path / "mnt", "ext4", f"journal_path={journal}") as mount:
+                assert tree(mount) == tree(tmp_path / "source")
+        for number, kind in ((1, "ext4"), (2, "jbd")):
+            half = tmp_path / "half.raw"
+            half.write_bytes(disk.read_bytes())
+            sh("sfdisk", "--quiet", "--delete", half, 3 - number)
+            with pytest.raises(DiskError, match=rf"partition {number} \({kind}\) belongs to a filesystem on 2 devices"):
+                capture(store, str(half), "half", "1", dry_run=True)
+
+
+class TestXfs:
+    """Small ones are for tests only, says mkfs.xfs."""
+
+    @pytest.fixture(autouse=True)
+    def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("TEST_DIR", "TEST_DEV", "QA_CHECK_FS"):
+            monkeypatch.setenv(name, "1")
+
+    @pytest.mark.parametrize(
+        "options", [[], ["-mreflink=0,finobt=0", "-bsize=1024"], ["-mrmapbt=1", "-ssize=4096"], ["-dsu=64k,sw=4", "-isize=2048"]]
+    )
+    def test_each_of_its_features(self, tmp_path: Path, options: list[str]) -> None:
+        image = rubbish(tmp_path / "xfs", 64)
+        sh("mkfs.xfs", "-q", "-f", "-K", *options, image)
+        with opened(image, "xfs") as mount:
+            sh("cp", *files(tmp_path / "source"), mount)
+            sh("cp", "--reflink=auto", mount / "file-2", mount / "shared")
+            (mount / "file-1").unlink()
+            wanted = tree(mount)
+        copy = copied(image, "xfs")
+        sh("xfs_repair", "-n", copy)
+        with opened(copy, "xfs", "ro") as mount:
+            assert tree(mount) == wanted
+
+    def test_fourth_version_of_its_format(self, tmp_path: Path) -> None:
+        """Newer kernels no longer mount it."""
+        sources = files(tmp_path / "source")
+        lines = [f"{path.name} ---644 0 0 {path}" for path in sources]
+        (tmp_path / "list").write_text("\n".join(["/", "0 0", "d--755 0 0", *lines, "$", ""]))
+        image = rubbish(tmp_path / "xfs", 64)
+        sh("mkfs.xfs", "-q", "-f", "-K", "-mcrc=0", "-p", tmp_path / "list", image)
+        copy = copied(image, "xfs")
+        sh("xfs_repair", "-n", copy)
+        said = sh("xfs_db", "-r", "-c", f"path /{sources[0].name}", "-c", "bmap", copy).decode()
+        (place, count) = re.findall(r"startblock \d+ \(0/(\d+)\) count (\d+)", said)[0]
+        with copy.open("rb") as file:
+            file.seek(int(place) * 4096)
+            assert file.read(int(count) * 4096).rstrip(b"\0") == sources[0].read_bytes().rstrip(b"\0")
+
+    def test_log_in_another_partition_of_the_disk_comes_along_and_one_that_is_elsewhere_is_refused(self, tmp_path: Path) -> None:
+        disk = rubbish(tmp_path / "m.raw", 82)
+        sh("sfdisk", "--quiet", disk, data=b"label: gpt\nsize=60MiB\nsize=20MiB\n")
+        with partition(disk, 1) as data, partition(disk, 2) as log:
+            sh("mkfs.xfs", "-q", "-f", "-K", "-llogdev=" + log, data)
+            with mounted(data, tmp_path / "mnt", "xfs", f"logdev={log}") as mount:
+                sh("cp", *files(tmp_path / "source"), mount)
+        store = PathStore(tmp_path)
+        captured = capture(store, str(disk), "m", "1", level=1)
+        assert len(captured.warnings) == 1 and "partition 1 (xfs) is captured whole: it has its log" in captured.warnings[0]
+        target = rubbish(tmp_path / "target.raw", 100)
+        deploy(store, captured.index, str(target), grow="1")
+        with partition(target, 1) as data, partition(target, 2) as log:
+            sh("xfs_repair", "-n", "-l", log, data)
+            with mounted(data, tmp_path / "mnt", "xfs", f"logdev={log}") as mount:
+                assert tree(mount) == tree(tmp_path / "source")
+        sh("sfdisk", "--quiet", "--delete", disk, "2")
+        with pytest.raises(
+            DiskError, match=r"partition 1 \(xfs\) belongs to a filesystem on 2 devices, of which this disk has 1"
+        ):
+            capture(store, str(disk), "half", "1", dry_run=True)
+
+    def test_data_on_a_realtime_device_is_refused(self, tmp_path: Path) -> None:
+        image, realtime = blank(tmp_path / "xfs", 64), blank(tmp_path / "realtime", 32)
+        sh("mkfs.xfs", "-q", "-mreflink=0,rmapbt=0", f"-rrtdev={realtime}", image)
+        survey = Survey()
+        survey.used(str(image), "it", "xfs")
+        with pytest.raises(DiskError, match=r"it \(xfs\) belongs to a filesystem on 2 devices"):
+            survey.refuse_incomplete()
+
+
+@pytest.mark.parametrize("options", [[], ["-c512"], ["-s4096", "-c65536"], ["-C"]])
+def test_ntfs_with_each_size_of_cluster_and_sector_and_with_compressed_and_sparse_files(
+    tmp_path: Path, options: list[str]
+) -> None:
+    image = rubbish(tmp_path / "ntfs", 40)
+    sh("mkfs.ntfs", "-F", "-q", *options, image)
+    with opened(image, "ntfs-3g", "compression") as mount:
+        sh("cp", *files(tmp_path / "source"), mount)
+        with (mount / "sparse").open("wb") as file:
+            file.write(b"x")
+            file.seek(5 * MIB)
+            file.write(b"y")
+            file.truncate(9 * MIB)
+        (mount / "even").write_bytes(b"a" * MIB)
+        (mount / "file-1").unlink()
+        wanted = tree(mount)
+    copy = copied(image, "ntfs")
+    sh("ntfsfix", "--no-action", copy)
+    sh("ntfsresize", "--info", "--force", copy)
+    with opened(copy, "ntfs-3g", "ro") as mount:
+        assert tree(mount) == wanted
+
+
+@contextmanager
+def opened_exfat(image: Path) -> Iterator[Path]:
+    """Mount exFAT, which the kernel lacks; its program writes until it ends."""
+    loop = sh("losetup", "--find", "--show", "--sector-size", 512, image).decode().strip()
+    folder = image.with_suffix(".mnt")
+    folder.mkdir()
+    try:
+        with background(["mount.exfat-fuse", "-d", loop, str(folder)]):
+            wait_until(folder.is_mount, 10, "exFAT to be mounted")
+            yield folder
+            sh("umount", folder)
+    finally:
+        sh("losetup", "--detach", loop)
+
+
+@pytest.mark.parametrize("options", [[], ["-c512"], ["-b1M", "-c64K"], ["--pack-bitmap"]])
+def test_exfat_with_each_size_of_cluster(tmp_path: Path, options: list[str]) -> None:
+    image = rubbish(tmp_path / "exfat", 40)
+    sh("mkfs.exfat", *options, image)
+    with opened_exfat(image) as mount:
+        sh("cp", *files(tmp_path / "source"), mount)
+        (mount / "file-1").unlink()
+        wanted = tree(mount)
+    copy = copied(image, "exfat")
+    sh("fsck.exfat", "-n", copy)
+    with opened_exfat(copy) as mount:
+        assert tree(mount) == wanted
+
+
+def test_f2fs_over_several_devices_is_refused(tmp_path: Path) -> None:
+    one, _two = blank(tmp_path / "one", 128), blank(tmp_path / "two", 64)
+    sh("env", "-C", tmp_path, "mkfs.f2fs", "-q", "-c", "two", "one")  # it takes no long names
+    survey = Survey()
+    survey.used(str(one), "it", "f2fs")
+    with pytest.raises(DiskError, match=r"it \(f2fs\) belongs to a filesystem on 2 devices, of which this disk has 1"):
+        survey.refuse_incomplete()
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("vfat", "mkfs.fat"),
+        ("exfat", "mkfs.exfat"),
+        ("ntfs", "mkfs.ntfs -F -Q"),
+        ("ext4", "mkfs.ext4"),
+        ("xfs", "mkfs.xfs"),
+        ("btrfs", "mkfs.btrfs"),
+        ("f2fs", "mkfs.f2fs"),
+    ],
+)
+def test_filesystem_longer_than_its_partition_is_refused(tmp_path: Path, kind: str, command: str) -> None:
+    image = blank(tmp_path / "image", 320)
+    sh(*command.split(), image)
     with image.open("r+b") as file:
-        file.truncate(7 * MIB)
-    said = rf"it \(vfat\) says that it is {8 * MIB} bytes long, but its place has {7 * MIB}"
+        file.truncate(318 * MIB)
+    said = rf"it \({kind}\) says that it is \d+ bytes long, but its place has {318 * MIB}: it was cut off"
     with pytest.raises(DiskError, match=said):
-        used(image, "vfat")
+        used(image, kind)

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import re
+import struct
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import DIRTY, HIBERNATED, LONG, Unfit
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import DIRTY, HIBERNATED, LONG, Unfit, read
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mapped import Mapped
 
 _PROBE_SAYS_HIBERNATED, _PROBE_SAYS_UNCLEAN = 14, 15
@@ -30,6 +31,11 @@ class Ntfs(Mapped):
         if found:
             return Unfit(DIRTY, "is dirty: start Windows on the master, let chkdsk finish, and shut it down")
         return None
+
+    def length(self, device: str) -> int:
+        """Return what the boot sector says."""
+        sector, sectors = struct.unpack("<11xH27xQ", read(device, 0, 48))
+        return int(sector * sectors)
 
     def estimate(self, device: str) -> int:
         """Return what ntfsresize thinks."""
