@@ -30,6 +30,8 @@ class F2fs(Mapped):
 
     def unfit(self, device: str) -> Unfit | None:
         """Blocks written since the last checkpoint, partclone has as free."""
+        if _devices(_superblock(device)) > 1:
+            return None  # nobody can tell from one of them
         state = re.search(
             r"^Info: checkpoint state = (.*)$",
             run(["dump.f2fs", device], accept=range(256)).stdout.decode(errors="replace"),

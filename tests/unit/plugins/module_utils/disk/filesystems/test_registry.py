@@ -43,6 +43,11 @@ def test_filesystems_that_grow_and_shrink_are_those_of_the_documentation() -> No
     assert sorted(re.split(r",\s+", shrink.lower())) == sorted(shrinking)
 
 
+def test_each_filesystem_is_in_the_documentation() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs/filesystems.md").read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(FILESYSTEMS)
+
+
 @pytest.mark.parametrize("name", ["", "crypto_LUKS", "zfs_member"])
 def test_what_is_not_known_is_all_of_its_bytes(tmp_path: Path, name: str) -> None:
     device = tmp_path / "device"
