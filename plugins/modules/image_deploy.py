@@ -11,10 +11,14 @@ short_description: Make a disk hold an image
 version_added: 0.1.0
 description:
   - Compares the disk with the image, and fetches and writes only the chunks that differ. Free space is neither compared nor
-    written. A disk that holds the image already is not changed.
+    written, but for signatures that other software would find in it, such as that of a RAID of an earlier life of the disk, which
+    are removed. A disk that holds the image already is not changed.
   - Every chunk is checked when it arrives, and what was written is read back past the page cache.
   - A disk that is written to has no partition table until all of it is verified, so that half an image never boots. Run it
     again after an interruption; what was written already is not fetched again.
+  - Verified means that other software accepts it too. C(blkid) must find the type, UUID and label of each filesystem that the
+    master had, C(sgdisk) or C(sfdisk) no fault in the table that the master's does not have, and the filesystem's own tool, where
+    it is installed, that it is clean.
   - Refuses a disk that is in use, too small, or not the only one that matches, before anything is written.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment:
@@ -123,6 +127,22 @@ resized:
   returned: success
   type: list
   elements: int
+signatures_removed:
+  description: Signatures of other software that were in free space, and are gone.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    partition:
+      description: Number of the partition, 0 outside of them.
+      type: int
+    offset:
+      description: Where it begins on the disk, in bytes.
+      type: int
+    name:
+      description: Name of the filesystem, RAID or table, as C(blkid) has it.
+      type: str
+      sample: linux_raid_member
 seconds:
   description: How long it took.
   returned: success
@@ -162,7 +182,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             discard=options["discard"],
             callback=file_writer(options["progress_file"]),
         )
-    for warning in result.warnings:
+    for warning in [*result.warnings, *result.complaints]:
         module.warn(warning)
     return {
         "changed": result.changed,
@@ -174,6 +194,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         "chunks_total": index.chunks_total,
         "chunks_changed": result.chunks_changed,
         "resized": result.resized,
+        "signatures_removed": [one._asdict() for one in result.leftovers],
         "seconds": round(result.seconds, 3),
     }
 

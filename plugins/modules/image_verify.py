@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - With O(disk), compares a disk with an image, past the page cache, and says where it differs. Nothing is written. To mend it,
     use M(reimage.lab.image_deploy), or the playbook C(reimage.lab.repair).
+  - A disk that holds the image must also be what other software takes it for, as M(reimage.lab.image_deploy) says.
   - Without O(disk), reads all chunks of the images of a store, and says which are damaged and which images they hurt. To mend
     them, delete the files that RV(damaged) names, and capture the master again as a new version, which stores what is missing
     for all images; then run this again.
@@ -109,6 +110,27 @@ table_differs:
   description: Whether the partition table differs.
   returned: with O(disk)
   type: bool
+signatures:
+  description: Signatures of other software in free space, such as that of a RAID of an earlier life of the disk.
+  returned: with O(disk)
+  type: list
+  elements: dict
+  contains:
+    partition:
+      description: Number of the partition, 0 outside of them.
+      type: int
+    offset:
+      description: Where it begins on the disk, in bytes.
+      type: int
+    name:
+      description: Name of the filesystem, RAID or table, as C(blkid) has it.
+      type: str
+      sample: linux_raid_member
+complaints:
+  description: What C(blkid) has against a disk on which nothing differs.
+  returned: with O(disk)
+  type: list
+  elements: str
 damaged:
   description: Chunks of the store that are damaged or missing, with the file and the reason.
   returned: without O(disk)
@@ -161,7 +183,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
         result = deploy(sources, index, disk, dry_run=True, grow=options["grow"], preserve=options["preserve"], callback=callback)
     return {
         "changed": False,
-        "intact": not result.changed,
+        "intact": not (result.changed or result.complaints),
         "images": [index.image],
         "chunks_total": index.chunks_total,
         "chunks_differing": result.chunks_changed,
@@ -169,6 +191,8 @@ def work(module: AnsibleModule) -> dict[str, Any]:
             {"partition": number, "chunk": chunk, "offset": offset} for number, chunk, offset in sorted(result.differing)[:MOST]
         ],
         "table_differs": result.table_differs,
+        "signatures": [one._asdict() for one in result.leftovers[:MOST]],
+        "complaints": result.complaints,
     }
 
 

@@ -23,12 +23,14 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.filling import Filler, Wanted
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.free_space import FreeSpace, Leftover
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import (
     HAS_BLAKE3,
     blake3,
     sha256,
 )
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.last_look import look, refuse_bad_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import AUTO, Layout, Place, moved, plan
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.overlay import full_size_view
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
@@ -48,7 +50,8 @@ class Result:
 
     I(bytes_fetched) came from the stores, I(bytes_fed) from the feed, both packed.
     I(differing) lists partition number, chunk number, and offset on the disk of what a dry run found to differ; I(warnings) what
-    a person should know.
+    a person should know. I(leftovers) are the signatures of an earlier life of the disk that were in free space, or still are
+    after a dry run; I(complaints) what other tools said in a dry run of a disk that holds the image.
     """
 
     changed: bool = False
@@ -61,6 +64,8 @@ class Result:
     resized: list[int] = field(default_factory=list)
     differing: list[tuple[int, int, int]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    leftovers: list[Leftover] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
 
 
 def deploy(
@@ -90,6 +95,7 @@ def deploy(
     began = time.monotonic()
     with Device(disk, write=not dry_run) as device:
         layout = plan(index, device, grow, preserve)
+        refuse_bad_table(index, layout, device)
         device.sync()
         work = _Deploy(sources, index, device, layout, dry_run, Meter(index.image, callback))
         result = work.run(feed, verify)
@@ -120,7 +126,10 @@ class _Deploy:
             if self._dry_run:
                 self._note(self._compare(targets))
                 result.table_differs = not self._has_table()
-                result.changed = bool(result.differing or resized or result.table_differs)
+                result.leftovers = FreeSpace(self._device, self._layout, [target.place for target in resized]).leftovers()
+                result.changed = bool(result.differing or resized or result.table_differs or result.leftovers)
+                if not result.changed:
+                    result.complaints = look(self._device, self._layout.places)
                 return result
             if feed:
                 self._fill(self._compare(targets), feed)
@@ -133,9 +142,11 @@ class _Deploy:
                     self._filler.read_back(self._meter)
             for target in resized:
                 self._resize(target, verify)
+        self._look_last({*result.resized, *(chunk.target.region.number for chunk in self._filler.written)})
         if self._filler.started or result.table_differs:
             self._write_table(resized)
             result.changed = True
+        result.changed = result.changed or bool(result.leftovers)
         result.chunks_changed = len(self._filler.written)
         result.bytes_written += self._filler.bytes_written
         result.bytes_fetched = self._fetcher.bytes_fetched
@@ -249,6 +260,23 @@ class _Deploy:
         self._meter.start(f"resizing partition {target.region.number}", 0)
         self._filler.start()
         resize(self._device, target.place, target.view, verify)
+
+    def _look_last(self, written: set[int]) -> None:
+        """Have other software accept the disk.
+
+        :param written: The partitions that were.
+        :raises ImagingError: It does not.
+        """
+        self._device.sync()
+        self._result.leftovers, count = FreeSpace(self._device, self._layout).clear()
+        self._result.bytes_written += count
+        complaints = look(self._device, self._layout.places, written)
+        if complaints:
+            state = "It has no partition table now. " if self._filler.started else ""
+            raise ImagingError(
+                f"{complaints[0]}. Yet the disk holds what {self._index.image} says. {state}Capture the master again, with the"
+                " newest version of this collection"
+            )
 
     def _is_resized_copy(self, place: Place) -> bool:
         """Whether a partition is what an earlier deploy made of the same image for the same layout."""

@@ -33,7 +33,7 @@ MOST_EXTENTS = 1 << 20
 class Region:
     """One partition: where it is, what it is, and which bytes of it are used. Sizes and offsets are bytes.
 
-    I(size_min) is what it can be shrunk to, 0 or its size if it cannot be.
+    I(size_min) is what it can be shrunk to, 0 or its size if it cannot be; I(filesystem_uuid) is empty in older indexes.
     """
 
     number: int
@@ -48,6 +48,7 @@ class Region:
     size_min: int = 0
     caibx_sha256: str = ""
     blake3_sha256: str = ""
+    filesystem_uuid: str = ""
 
     @property
     def file(self) -> str:
@@ -197,7 +198,7 @@ _REGION = schema.fields(
         **dict.fromkeys(("type", "uuid", "name", "filesystem", "label"), _SHORT),
         "extents": _extents,
     },
-    {"size_min": _SIZE, "caibx_sha256": _SHORT, "blake3_sha256": _SHORT},
+    {"size_min": _SIZE, **dict.fromkeys(("caibx_sha256", "blake3_sha256", "filesystem_uuid"), _SHORT)},
 )
 _INDEX = schema.fields(
     {

@@ -46,12 +46,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Layout:
-    """The places to write, the table, the table to have while it is being written, and what a person should know."""
+    """The places to write, the table, the table to have while it is being written, and what a person should know.
+
+    I(kept) is where something of the disk stays, as start and size.
+    """
 
     places: list[Place]
     table: list[Piece]
     interim: list[Piece]
     warnings: list[str]
+    kept: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,8 @@ def plan(index: Index, device: Device, grow: str = AUTO, preserve: Sequence[str]
     # What the master had before its first partition may be longer than what the disk has before one that stays.
     table.cut(min((item.start for item in kept), default=LARGEST_HEAD))
     warnings = _unused(index, device, table, places, grow)
-    layout = Layout(places, table.pieces(device.size), _interim(device, places, kept), warnings)
+    spans = [(item.start, item.size) for item in kept]
+    layout = Layout(places, table.pieces(device.size), _interim(device, places, kept), warnings, spans)
     _refuse_overlap(index, device, layout, kept, table.container())
     return layout
 

@@ -130,4 +130,5 @@ def _region(device: Device, partition: TableEntry, survey: Survey) -> Region:
         label=tags.get("LABEL", ""),
         extents=extents,
         size_min=size,
+        filesystem_uuid=tags.get("UUID", ""),
     )
