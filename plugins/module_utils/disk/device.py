@@ -49,10 +49,6 @@ class Device:
     def __exit__(self, *_unused: object) -> None:
         os.close(self._file)
 
-    def fileno(self) -> int:
-        """Return the open file, for a library that reads it."""
-        return self._file
-
     def read_used(self, start: int, length: int, extents: Extents, base: int) -> memoryview:
         """Return I(length) bytes of a region, zeros where it is free; good until this thread reads again.
 

@@ -38,9 +38,7 @@ def used(disk: str, start: int, size: int, where: str, survey: Survey) -> Extent
         return Extents([(0, size)])
 
     try:
-        with loop_device(disk, start, size) as loop:
-            text = run(["pvck", "--dump", "metadata", loop]).stdout.decode(errors="replace")
-            headers = run(["pvck", "--dump", "headers", loop]).stdout.decode(errors="replace")
+        text, headers = (_dump(kind, disk, start, size) for kind in ("metadata", "headers"))
     except CommandError as error:
         return whole(f"its metadata cannot be read: {error}")
     first, extent = _number(text, "pe_start"), _number(text, "extent_size")
@@ -67,6 +65,22 @@ def used(disk: str, start: int, size: int, where: str, survey: Survey) -> Extent
             inner = survey.used(loop, f"{where}, logical volume {name}", kind)
             pairs += [(offset + at, count) for at, count in inner.pairs]
     return merged(pairs)
+
+
+def volumes(disk: str, start: int, size: int) -> list[tuple[int, int]]:
+    """Return where the logical volumes in one linear piece are in a physical volume; none if its metadata cannot be read."""
+    try:
+        text = _dump("metadata", disk, start, size)
+    except CommandError:
+        return []
+    first, extent = _number(text, "pe_start"), _number(text, "extent_size")
+    spans = [_span(segments[0], first, extent) for _name, segments in _volumes(text) if len(segments) == 1]
+    return [span for span in spans if span and span[0] + span[1] <= size]
+
+
+def _dump(kind: str, disk: str, start: int, size: int) -> str:
+    with loop_device(disk, start, size) as loop:
+        return run(["pvck", "--dump", kind, loop]).stdout.decode(errors="replace")
 
 
 def _volumes(text: str) -> Iterator[tuple[str, list[str]]]:

@@ -12,6 +12,7 @@ it, and there are many regions.
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 from functools import lru_cache
 from itertools import chain
@@ -50,8 +51,10 @@ def _listed(device: Device, start: int, size: int) -> Iterator[tuple[int, str]]:
     """Yield what libblkid finds; what was found is hidden from it, so that it finds what that has hidden."""
     library = _library()
     probe = ctypes.c_void_p(library.blkid_new_probe())
+    # It moves the file's position, which threads would share.
+    file = os.open(device.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if library.blkid_probe_set_device(probe, device.fileno(), ctypes.c_int64(start), ctypes.c_int64(size)):
+        if library.blkid_probe_set_device(probe, file, ctypes.c_int64(start), ctypes.c_int64(size)):
             raise DiskError(f"disk {device.path}: libblkid cannot read the {size} bytes at byte {start}")
         library.blkid_probe_enable_superblocks(probe, 1)
         library.blkid_probe_set_superblocks_flags(probe, _SUPERBLOCKS)
@@ -70,6 +73,7 @@ def _listed(device: Device, start: int, size: int) -> Iterator[tuple[int, str]]:
                     library.blkid_probe_step_back(probe)
     finally:
         library.blkid_free_probe(probe)
+        os.close(file)
 
 
 def _value(library: ctypes.CDLL, probe: ctypes.c_void_p, name: str) -> bytes:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from typing import Iterator, NamedTuple, Sequence
 
+from ansible_collections.reimage.lab.plugins.module_utils.disk import lvm
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extent, Extents, merged
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import used_now
@@ -85,6 +86,9 @@ class FreeSpace:
             # Where nothing is free, nothing is to be found.
             if place.resized or place.region.extents.total < place.size:
                 yield place.start, place.size
+                if place.region.filesystem == "LVM2_member":
+                    inside = lvm.volumes(self._device.path, place.start, place.size)
+                    yield from ((place.start + offset, length) for offset, length in inside)
         taken = merged([*self._fixed, *((place.start, place.size) for place in self._places)])
         sector = self._device.sector_size
         whole = self._device.size // sector * sector

@@ -364,7 +364,11 @@ class TestLvm:
         assert captured.warnings == []
         assert 2 * MIB < used(captured, 1) < 20 * MIB
         target = blank(tmp_path / "pc.raw", 132)
-        deploy(store, captured.index, str(target))
+        with target.open("r+b") as file:
+            file.seek(MIB + 49 * MIB - 8192)  # near the volume's end, a member of a RAID of an earlier life
+            file.write(struct.pack("<II136xQ", 0xA92B4EFC, 1, (48 * MIB - 8192) // 512))
+        assert [one.name for one in deploy(store, captured.index, str(target)).leftovers] == ["linux_raid_member"]
+        assert not deploy(store, captured.index, str(target)).changed
         with partition(target, 1) as device:
             assert b"LVM2_member" in sh("blkid", "-p", device)
             volume = sh("dd", f"if={device}", "bs=1M", "skip=1", "count=48", "status=none")

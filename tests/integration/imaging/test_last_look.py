@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.signatures import Signature, signatures
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, decode
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.last_look import look, refuse_bad_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import plan
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each
 
 from .conftest import MIB, blank, contents, deploy, partition, sh
 from .test_layouts import LINUX, SWAP
@@ -196,6 +198,21 @@ def test_free_space_of_a_filesystem_that_grew_is_looked_at_as_it_is_now(image: I
     with partition(larger, 1) as device:
         sh("e2fsck", "-fn", device)
     assert not deploy(*image, str(larger)).changed
+
+
+def test_regions_that_are_looked_at_side_by_side_do_not_mix(target: Path) -> None:
+    """libblkid seeks in the file that it is given."""
+    put(target, MIB + 8 * MIB - 8192, md(8 * MIB - 8192))
+    wrong: list[Signature] = []
+
+    def one(start: int) -> None:
+        found = signatures(device, start, 8 * MIB)
+        if found != ([(MIB + 8 * MIB - 8192, "linux_raid_member")] if start == MIB else []):
+            wrong.extend(found)
+
+    with Device(str(target)) as device:
+        each([MIB, 9 * MIB, 17 * MIB, 25 * MIB] * 50, one, 4)
+    assert wrong == []
 
 
 def test_what_is_preserved_keeps_its_signatures(image: Image, tmp_path: Path) -> None:
