@@ -259,6 +259,21 @@ class TestBtrfs:
                 file.write(bytes(MIB))
         assert used(image, "btrfs").pairs == wanted
 
+    def test_map_that_lost_a_part_is_not_believed(self, tmp_path: Path) -> None:
+        image = rubbish(tmp_path / "btrfs", 128)
+        sh("mkfs.btrfs", "-q", "-K", "-msingle", image)
+        said = sh("btrfs", "inspect-internal", "dump-tree", "-t", "extent", image).decode()
+        address = int(re.findall(r"^leaf (\d+)", said, re.MULTILINE)[0])
+        place = int(sh("btrfs-map-logical", "-l", address, image).split()[5])
+        with image.open("r+b") as file:
+            file.seek(place + 96)
+            count = struct.unpack("<I", file.read(4))[0]
+            file.seek(place + 96)
+            file.write(struct.pack("<I", count - 3))
+        survey = Survey()
+        assert survey.used(str(image), "it", "btrfs").pairs == [(0, 128 * MIB)]
+        assert "its trees make no sense" in survey.warnings[0]
+
     @pytest.mark.parametrize(("at", "value"), [(0xBC, 1 << 13), (0x50, 1 << 50), (0xA0, 0)])
     def test_form_that_is_not_known_is_captured_whole_with_a_warning(self, tmp_path: Path, at: int, value: int) -> None:
         image = rubbish(tmp_path / "btrfs", 128)
@@ -307,6 +322,23 @@ class TestExt:
         sh("mke2fs", "-q", "-text3", image)
         sh("tune2fs", "-c1", "-C9", image)
         assert used(image, "ext3").total < 4 * MIB
+
+    @pytest.mark.parametrize(
+        ("at", "value", "said"),
+        [(0x60, 0x80000000, "dumpe2fs cannot tell"), (0xC, 77, "its bitmaps do not add up")],
+        ids=["unknown feature", "wrong count"],
+    )
+    def test_one_that_nobody_can_be_sure_of_is_captured_whole_with_a_warning(
+        self, tmp_path: Path, at: int, value: int, said: str
+    ) -> None:
+        image = blank(tmp_path / "ext", 8)
+        sh("mke2fs", "-q", "-Osparse_super", image)
+        with image.open("r+b") as file:
+            file.seek(1024 + at)
+            file.write(struct.pack("<I", value))
+        survey = Survey()
+        assert survey.used(str(image), "it", "ext2").pairs == [(0, 8 * MIB)]
+        assert survey.warnings[0].startswith(f"it (ext2) is captured whole: {said}")
 
     def test_journal_in_another_partition_of_the_disk_comes_along_and_one_that_is_elsewhere_is_refused(
         self, tmp_path: Path

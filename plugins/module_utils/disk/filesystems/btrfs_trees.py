@@ -28,7 +28,7 @@ _EXTENT_TREE = 2
 _ROOT_ITEM, _EXTENT_ITEM, _METADATA_ITEM, _CHUNK_ITEM = 132, 168, 169, 228
 _ROOT_IN_ITEM = 176
 _STRIPED = 1 << 3 | 1 << 6 | 1 << 7 | 1 << 8  # RAID0, RAID10, RAID5, RAID6
-_DAMAGED = "its trees make no sense"
+_DAMAGED = "its trees make no sense (btrfs check tells more)"
 
 _key = struct.Struct("<QBQ")
 _item = struct.Struct("<QBQII")  # a key, and where in a leaf its data is
@@ -39,12 +39,16 @@ _stripe = struct.Struct("<QQ16s")
 
 @dataclass(frozen=True)
 class Superblock:
-    """The fields of it that matter here; I(number) and I(length) are of this device, I(devices) is how many there are."""
+    """The fields of it that matter here.
+
+    I(used) is how many bytes of addresses are, I(number) and I(length) are of this device, I(devices) is how many there are.
+    """
 
     fsid: bytes
     root: int
     chunk_root: int
     log_root: int
+    used: int
     devices: int
     node_size: int
     features: int
@@ -57,12 +61,13 @@ class Superblock:
         """Read the first copy."""
         data = read(device, _SUPERBLOCK_AT, _SUPERBLOCK_SIZE)
         root, chunk_root, log_root = struct.unpack_from("<QQQ", data, 0x50)
+        (used,) = struct.unpack_from("<Q", data, 0x78)
         devices, _sector, node_size = struct.unpack_from("<QII", data, 0x88)
         (chunks,) = struct.unpack_from("<I", data, 0xA0)
         (features,) = struct.unpack_from("<Q", data, 0xBC)
         number, length = struct.unpack_from("<QQ", data, 0xC9)
         array = data[_CHUNKS_AT : _CHUNKS_AT + min(chunks, _CHUNKS_MOST)]
-        return cls(data[0x20:0x30], root, chunk_root, log_root, devices, node_size, features, number, length, array)
+        return cls(data[0x20:0x30], root, chunk_root, log_root, used, devices, node_size, features, number, length, array)
 
 
 class _Chunk(NamedTuple):
@@ -104,11 +109,18 @@ class Trees:
         os.close(self._file)
 
     def used(self) -> Iterator[Extent]:
-        """Yield where on the device each copy of each extent begins and ends."""
+        """Yield where on the device each copy of each extent begins and ends.
+
+        Checksums are not looked at, which would take long here; what is damaged does not add up to what the superblock has.
+        """
+        total = 0
         for address, length in self._extents():
+            total += length
             for chunk, offset, count in self._within(address, length):
                 for copy in chunk.copies:
                     yield copy + offset, copy + offset + count
+        if total != self._superblock.used:
+            raise UnmappedError(_DAMAGED)
 
     def _extents(self) -> Iterator[Extent]:
         """Yield addresses and lengths of all that is used; neighbours are one."""
@@ -117,6 +129,8 @@ class Trees:
             if kind == _METADATA_ITEM:
                 length = self._superblock.node_size
             if address != end:
+                if address < end:
+                    raise UnmappedError(_DAMAGED)
                 if end:
                     yield begin, end - begin
                 begin = address

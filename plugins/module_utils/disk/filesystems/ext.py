@@ -59,11 +59,15 @@ class Ext(Filesystem):
             said = run(["dumpe2fs", device], timeout=LONG).stdout
         except CommandError as error:
             raise UnmappedError("dumpe2fs cannot tell which of its blocks are used") from error
-        spans, begin = [], 0
+        spans, begin, free = [], 0, 0
         for line in re.findall(rb"^  Free blocks: (.+)$", said, re.MULTILINE):
             for first, last in re.findall(rb"(\d+)(?:-(\d+))?", line):
                 spans.append((begin, int(first) * superblock.block))
-                begin = (int(last or first) + 1) * superblock.block
+                behind = int(last or first) + superblock.per_cluster  # dumpe2fs names the first block of a cluster
+                begin = behind * superblock.block
+                free += behind - int(first)
+        if free != superblock.free:
+            raise UnmappedError("its bitmaps do not add up (e2fsck -f tells more)")
         return widened([*spans, (begin, superblock.length)], size).with_tail(size, 4096)
 
     def length(self, device: str) -> int:
@@ -108,11 +112,16 @@ class Journal(Filesystem):
 
 @dataclass(frozen=True)
 class _Superblock:
-    """The fields of it that matter here; sizes in bytes; I(journal) is the UUID of one on another device."""
+    """The fields of it that matter here; I(free) and I(per_cluster) are in blocks, sizes in bytes.
+
+    I(journal) is the UUID of one on another device.
+    """
 
     uuid: bytes
     block: int
     length: int
+    free: int
+    per_cluster: int
     state: int
     incompatible: int
     journal: bytes | None
@@ -121,12 +130,15 @@ class _Superblock:
     def read(cls, device: str) -> _Superblock:
         data = read(device, _SUPERBLOCK_AT, _SUPERBLOCK_SIZE)
         (blocks,) = struct.unpack_from("<I", data, 0x4)
-        (block,) = struct.unpack_from("<I", data, 0x18)
+        (free,) = struct.unpack_from("<I", data, 0xC)
+        block, cluster = struct.unpack_from("<II", data, 0x18)
         (state,) = struct.unpack_from("<H", data, 0x3A)
         compatible, incompatible = struct.unpack_from("<II", data, 0x5C)
         journal, number = data[0xD0:0xE0], struct.unpack_from("<I", data, 0xE0)[0]
         if incompatible & _LONG_NUMBERS:
             blocks |= struct.unpack_from("<I", data, 0x150)[0] << 32
+            free |= struct.unpack_from("<I", data, 0x158)[0] << 32
+        per_cluster = 1 << max(0, min(cluster - block, 31))
         block = 1024 << min(block, 6)
         elsewhere = compatible & _HAS_JOURNAL and not number
-        return cls(data[0x68:0x78], block, blocks * block, state, incompatible, journal if elsewhere else None)
+        return cls(data[0x68:0x78], block, blocks * block, free, per_cluster, state, incompatible, journal if elsewhere else None)
