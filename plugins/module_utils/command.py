@@ -93,9 +93,10 @@ def require(program: str, purpose: str) -> None:
 
 
 @contextmanager
-def background(arguments: Sequence[str], *, timeout: float = 60) -> Iterator[None]:
-    """Run a program beside the block; it must end by itself within I(timeout) seconds after the block.
+def background(arguments: Sequence[str], *, timeout: float = 60, stop: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program beside the block; it must end within I(timeout) seconds after the block.
 
+    :param stop: Ask it to end after the block; otherwise it must end by itself.
     :raises CommandError: The program does not exist, or did not end.
     """
     with tempfile.TemporaryFile() as said:
@@ -106,7 +107,9 @@ def background(arguments: Sequence[str], *, timeout: float = 60) -> Iterator[Non
                 f"{arguments[0]}: this program is not installed here (wanted for: {' '.join(arguments)})"
             ) from error
         try:
-            yield
+            yield process
+            if stop:
+                process.terminate()
             process.wait(timeout)
         except subprocess.TimeoutExpired as error:
             raise CommandError(f"{' '.join(arguments)}: did not end within {timeout:g} s") from error

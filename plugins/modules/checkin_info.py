@@ -44,7 +44,8 @@ RETURN = r"""
 checkin:
   description:
     - The check-in as docs/architecture.md describes it; null if none was accepted yet.
-    - The boot server adds C(received_at), by its own clock; C(fetched_by), the addresses that fetched the machine's boot script;
+    - The boot server adds C(received_at), by its own clock; C(clock_off), by how many seconds the machine's
+        clock is ahead; C(fetched_by), the addresses that fetched the machine's boot script;
       and C(challenge), a C(nonce) and the C(answer) that only who has the token can give, the SHA-256 of nonce and token.
   returned: success
   type: dict

@@ -34,12 +34,16 @@ _NAME = re.compile(r"(?P<token>[0-9a-f]{32})@(?P<sender>[0-9a-f.:]{2,45})@[0-9a-
 
 @dataclass(frozen=True)
 class Arrival:
-    """A check-in that waits to be judged; C(at) is in seconds since the epoch, by this server's clock."""
+    """A check-in that waits to be judged; C(at) is in seconds since the epoch, by this server's clock.
+
+    C(clock_off) is by how many seconds the sender's clock is ahead, as the header C(Date) says, which nginx gives the file.
+    """
 
     path: Path
     token: str
     sender: str
     at: float
+    clock_off: int
 
 
 def receive(layout: Layout) -> Iterator[str]:
@@ -93,7 +97,9 @@ class _Desk:
             after = before.refuse(Refusal(arrival.at, arrival.sender, str(error), arrival.sender in fetched_by))
             said = f"{arming.mac}: the check-in from {arrival.sender} was refused: {error}"
         else:
-            after = replace(before, checkin={**checkin, "received_at": arrival.at, "fetched_by": fetched_by})
+            after = replace(
+                before, checkin={**checkin, "received_at": arrival.at, "clock_off": arrival.clock_off, "fetched_by": fetched_by}
+            )
             self._taken[arrival.sender] = arming.mac
             said = f"{arming.mac}: the check-in from {arrival.sender} was accepted"
         save_outcome(self._layout, arming.mac, after)
@@ -145,7 +151,10 @@ def _arrival(path: Path) -> Arrival | None:
     """Return the check-in that a file is, or None if its name is not one that nginx gives."""
     match = _NAME.fullmatch(path.name)
     try:
-        return Arrival(path, match["token"], str(ipaddress.ip_address(match["sender"])), arrived_at(path)) if match else None
+        if match is None:
+            return None
+        sender, at = str(ipaddress.ip_address(match["sender"])), arrived_at(path)
+        return Arrival(path, match["token"], sender, at, round(path.lstat().st_mtime - at))
     except ValueError:
         return None
 

@@ -23,11 +23,12 @@ _TAIL = 4 << 20
 
 @dataclass(frozen=True)
 class Request:
-    """A successful request of the access log; C(at) is in seconds since the epoch, by this server's clock."""
+    """A request of the access log; C(at) is in seconds since the epoch, by this server's clock."""
 
     at: float
     client: str
     uri: str
+    status: int = 200
 
 
 def requests_seen(layout: Layout, configuration: Configuration, arming: Arming) -> list[dict[str, Any]]:
@@ -73,7 +74,12 @@ def dhcp_seen(arming: Arming) -> str | None:
 
 
 def log_requests(configuration: Configuration, since: float) -> Iterator[Request]:
-    """Yield the successful requests since a moment, from the end of the access log that is worth reading.
+    """Yield the successful requests since a moment, as C(all_requests) does."""
+    return (request for request in all_requests(configuration, since) if request.status in (200, 206))
+
+
+def all_requests(configuration: Configuration, since: float) -> Iterator[Request]:
+    """Yield the requests since a moment, from the end of the access log that is worth reading.
 
     The log is one JSON object a line, as the role C(boot_server) sets it.
 
@@ -84,8 +90,8 @@ def log_requests(configuration: Configuration, since: float) -> Iterator[Request
             entry = json.loads(line)
         except ValueError:
             continue  # the first line is cut, the last may be half written
-        if isinstance(entry, dict) and entry.get("status") in (200, 206) and float(entry.get("at", 0)) >= since:
-            yield Request(float(entry["at"]), str(entry.get("client")), str(entry.get("uri")))
+        if isinstance(entry, dict) and float(entry.get("at", 0)) >= since:
+            yield Request(float(entry["at"]), str(entry.get("client")), str(entry.get("uri")), int(entry.get("status", 0)))
 
 
 def _scripts(layout: Layout, arming: Arming) -> list[str]:

@@ -31,6 +31,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageE
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.lease import held, load_lease, locked
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import advance, load_record, save_record
 
+EXPIRED = "its arming expired"
 # What is over for a machine in one of these states stays as it was: that its arming expired is only added.
 _SETTLED = ("registered", "done", "failed")
 
@@ -58,7 +59,7 @@ def _end(layout: Layout, configuration: Configuration, arming: Arming, forget: C
         if load_arming(layout, arming.mac) != arming or not _is_over(layout, configuration, arming):
             return
         said = (
-            f"its arming expired: for {_shown(configuration.arming_seconds)} no run held it and it reported no progress, so its"
+            f"{EXPIRED}: for {_shown(configuration.arming_seconds)} no run held it and it reported no progress, so its"
             " next start is from its own disk; run the playbook again"
         )
         disarm(layout, arming.mac, forget)

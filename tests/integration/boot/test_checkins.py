@@ -11,16 +11,21 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.boot.arrivals import receive
 from ansible_collections.reimage.lab.plugins.module_utils.boot.checkins import CheckinError
+from ansible_collections.reimage.lab.plugins.module_utils.boot.configuration import load_configuration
+from ansible_collections.reimage.lab.plugins.module_utils.boot.diagnosis import diagnose
 from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import load_checkin, load_outcome
+from ansible_collections.reimage.lab.plugins.module_utils.boot.packets import Capture
 from ansible_collections.reimage.lab.plugins.module_utils.boot.targets import arm, disarm
 from ansible_collections.reimage.lab.plugins.module_utils.boot.tokens import Arming, load_arming
 from ansible_collections.reimage.lab.plugins.module_utils.command import wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import advance, load_record, save_record
+from ansible_collections.reimage.lab.plugins.modules import diagnosis_info
 
 from .conftest import PROJECT, WEB_SERVER, WebServer
 
@@ -236,3 +241,57 @@ class TestMachineThatIsNotArmedAnyMore:
                 client.terminate()
             server.terminate()
         assert stays
+
+
+class TestDiagnosis:
+    """What a diagnosis says of machines whose boot came as far as the web server."""
+
+    @staticmethod
+    def stage(web_server: WebServer, arming: Arming) -> str:
+        configuration = load_configuration(web_server.layout)
+        server = diagnosis_info.describe(web_server.layout, configuration, MAC, [MAC])
+        seen = diagnosis_info.look(configuration, [MAC], server, Capture(), arming.armed_at)
+        return diagnose("pc-01", seen, time.time()).stage
+
+    def test_machine_in_automation(self, web_server: WebServer, arming: Arming) -> None:
+        fetch_script(web_server, MACHINE)
+        assert self.stage(web_server, arming) == "on_its_way"
+        check_in(web_server, arming, MACHINE)
+        judge(web_server)
+        assert self.stage(web_server, arming) == "in_automation"
+        check_in(web_server, arming, HOSTILE)
+        judge(web_server)
+        assert self.stage(web_server, arming) == "two_machines"
+
+    @pytest.mark.parametrize(("date", "stage"), [("Fri, 01 Jan 2016 00:00:09 GMT", "wrong_clock"), ("", "in_automation")])
+    def test_machine_whose_clock_is_wrong(self, web_server: WebServer, arming: Arming, date: str, stage: str) -> None:
+        fetch_script(web_server, MACHINE)
+        check_in(web_server, arming, MACHINE, "--header", f"Date: {date or formatdate(usegmt=True)}")
+        judge(web_server)
+        assert self.stage(web_server, arming) == stage
+
+    def test_machine_behind_a_translation_of_addresses(self, web_server: WebServer, arming: Arming) -> None:
+        fetch_script(web_server, HOSTILE)
+        check_in(web_server, arming, HOSTILE, address=MACHINE)
+        judge(web_server)
+        assert self.stage(web_server, arming) == "another_address"
+
+    def test_check_in_that_is_refused_for_another_reason(self, web_server: WebServer, arming: Arming) -> None:
+        fetch_script(web_server, MACHINE)
+        check_in(web_server, arming, MACHINE, protocol=0)
+        judge(web_server)
+        assert self.stage(web_server, arming) == "checkin_refused"
+
+    def test_check_in_that_nothing_looks_at(self, web_server: WebServer, arming: Arming, monkeypatch: pytest.MonkeyPatch) -> None:
+        fetch_script(web_server, MACHINE)
+        check_in(web_server, arming, MACHINE)
+        assert self.stage(web_server, arming) == "on_its_way"
+        monkeypatch.setattr(diagnosis_info, "UNJUDGED", -1)
+        assert self.stage(web_server, arming) == "checkin_waits"
+        judge(web_server)
+
+    def test_machine_that_was_disarmed_while_it_started(self, web_server: WebServer, arming: Arming) -> None:
+        fetch_script(web_server, MACHINE)
+        disarm(web_server.layout, MAC, lambda: None)
+        assert check_in(web_server, arming, MACHINE) == 404
+        assert self.stage(web_server, arming) == "token_void"

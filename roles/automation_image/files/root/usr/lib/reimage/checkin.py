@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import urllib.request
+from email.utils import formatdate
 from pathlib import Path
 
 SENT = Path("/run/reimage/checkin.json")
@@ -89,7 +90,9 @@ def main() -> None:
     if not url or not token:
         return
     text = record(sys.argv[1], given.get("reimage.mac") or read(f"/sys/class/net/{sys.argv[1]}/address"))
-    request = urllib.request.Request(f"{url}/checkin/{token}/checkin.json", text.encode(), method="PUT")
+    # By the date the server sees how wrong this machine's clock is.
+    headers = {"Date": formatdate(usegmt=True)}
+    request = urllib.request.Request(f"{url}/checkin/{token}/checkin.json", text.encode(), headers, method="PUT")
     with urllib.request.urlopen(request, timeout=20):
         pass
 
