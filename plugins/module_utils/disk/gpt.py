@@ -60,6 +60,10 @@ class Gpt:
         first, count = self._sectors(number)
         return first * self._sector, count * self._sector
 
+    def front(self, number: int) -> int:
+        """Return where a partition begins."""
+        return self.span(number)[0]
+
     def place(self, number: int, start: int, size: int) -> None:
         """Give a partition another start and size."""
         at = self._at(number) + _SPAN_AT

@@ -60,6 +60,15 @@ class Mbr:
             start, size = link.start, link.size
         return start * self._sector, size * self._sector
 
+    def front(self, number: int) -> int:
+        """Return where a partition begins, or the sector that describes it, unless that is before another one."""
+        start = self.span(number)[0]
+        if number <= 4:
+            return start
+        offset = self._logical(number).offset * self._sector
+        between = any(offset < link.start * self._sector < start for link in self._links)
+        return start if between else offset
+
     def place(self, number: int, start: int, size: int) -> None:
         """Give a partition another start and size."""
         first, count = start // self._sector, size // self._sector

@@ -25,6 +25,9 @@ class Table(Protocol):
     def span(self, number: int) -> tuple[int, int]:
         """Return a partition's start and size."""
 
+    def front(self, number: int) -> int:
+        """Return where a partition begins, with the sector before it that describes it, if there is one."""
+
     def place(self, number: int, start: int, size: int) -> None:
         """Give a partition another start and size."""
 

@@ -124,7 +124,7 @@ def _interim(device: Device, places: list[Place], kept: list[_Kept]) -> list[Pie
 def _places(index: Index, device: Device, table: Table, regions: list[Region], kept: list[_Kept], grow: str) -> list[Place]:
     limit = table.usable_end(device.size)
     stretch = _stretching(index, regions, grow)
-    behind = [item.start for item in kept if stretch and item.start > stretch.start]
+    behind = [item.start if item.entry else table.front(item.number) for item in kept if stretch and item.start > stretch.start]
     if behind:
         limit = min(limit, *behind)
         end = max((region.start + region.size for region in regions if region.start < min(behind)), default=0)
