@@ -10,15 +10,17 @@ import json
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.signatures import Signature, signatures
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
+from ansible_collections.reimage.lab.plugins.module_utils.imaging import deploy as deploying
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, decode
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.last_look import look, refuse_bad_table
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import plan
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import Layout, plan
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each
 
@@ -254,15 +256,20 @@ class TestRefusals:
             assert look(device, places) == []
             assert len(look(device, places, {1})) == 1
 
-    def test_table_that_sgdisk_does_not_accept_is_refused_before_anything_is_written(self, image: Image, target: Path) -> None:
-        index = image[1]
-        with Device(str(target)) as device:
-            layout = plan(index, device)
-            refuse_bad_table(index, layout, device)
+    def test_table_that_sgdisk_does_not_accept_is_refused_before_anything_is_written(
+        self, image: Image, target: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(index: Index, device: Device, *options: Any) -> Layout:
+            layout = plan(index, device, *options)
             head = bytearray(layout.table[0][1])
             head[1024 + 40] ^= 1  # where the partition ends
+            return replace(layout, table=[(0, bytes(head)), layout.table[1]])
+
+        monkeypatch.setattr(deploying, "plan", broken)
+        for dry_run in (True, False):
             with pytest.raises(ReimageError, match=r"small/1 cannot be deployed .*: Problem: The CRC"):
-                refuse_bad_table(index, replace(layout, table=[(0, bytes(head)), layout.table[1]]), device)
+                deploy(*image, str(target), dry_run=dry_run)
+        assert target.read_bytes() == bytes(40 * MIB)
 
     def test_table_that_sfdisk_does_not_accept(self, tmp_path: Path, target: Path) -> None:
         master = blank(tmp_path / "mbr.raw", 40)
