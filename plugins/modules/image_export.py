@@ -14,8 +14,8 @@ description:
   - Disk files are written directly from the store's chunks, in any format, through QEMU's storage daemon and FUSE. For a folder,
     the disk is first put together as a sparse file in O(work_folder).
   - O(destination) appears when it is complete. An export that was interrupted leaves nothing there.
-  - Runs as root where the destination is. It needs losetup, and partclone, sfdisk, sgdisk and parted for folders, or qemu-img and
-    qemu-storage-daemon for disk files.
+  - Runs as root where the destination is. It needs losetup, sfdisk and sgdisk, and partclone and parted for folders, or qemu-img
+    and qemu-storage-daemon for disk files.
 notes:
   - For FOG, move the folder to where FOG keeps its images, and make an image in its web interface with the folder's name as path,
     of type C(Single Disk - Resizable) or C(Multiple Partition Image - Single Disk), and with C(Partclone Zstd) as image manager.
