@@ -57,6 +57,9 @@ options:
       - Everybody who can open the status page can read it.
     type: str
     default: ''
+  secure_boot:
+    description: What RV(reimage.lab.secure_boot_info#module:secure_boot) said of the machine, recorded together with O(state).
+    type: dict
   lease:
     description:
       - Take or renew the lease of the machine, and fail where another run has it. Without this option a state is recorded only
@@ -137,6 +140,10 @@ machine:
     reason:
       description: Why it failed, else empty.
       type: str
+    secure_boot:
+      description: What O(secure_boot) said the last time, with C(enabled), C(db), C(kek), C(dbx) and C(warnings).
+      returned: when it was recorded
+      type: dict
     history:
       description: The states of this run, oldest first, each with C(state), C(at) (seconds, UTC) and C(note).
       type: list
@@ -202,7 +209,13 @@ from ansible_collections.reimage.lab.plugins.module_utils.fleet.lease import (
     refuse_if_held,
     take,
 )
-from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import STATES, advance, load_record, save_record
+from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import (
+    STATES,
+    advance,
+    load_record,
+    save_record,
+    with_secure_boot,
+)
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
 
 
@@ -232,6 +245,8 @@ def record(module: AnsibleModule, layout: Layout, mac: str) -> dict[str, Any]:
     before = after = load_record(layout, mac)
     if options["state"]:
         after = advance(before, options["state"], name=options["name"], image=options["image"], note=options["note"])
+        if options["secure_boot"]:
+            after = with_secure_boot(after, options["secure_boot"])
     changed = after != before
     if changed and not module.check_mode:
         save_record(layout, after)
@@ -263,6 +278,7 @@ def main() -> None:
             "name": {"type": "str"},
             "image": {"type": "str"},
             "note": {"type": "str", "default": ""},
+            "secure_boot": {"type": "dict"},
             "lease": {"type": "dict", "options": lease},
             "root": {"type": "path", "default": "/srv/reimage/boot"},
         },

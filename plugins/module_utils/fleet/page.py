@@ -45,6 +45,7 @@ header b { font-size: 1.05rem; } .state { padding: 0 .6rem; border-radius: 1rem;
 .legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: .15rem; margin-right: .3rem; }
 .reason { background: #d0443e22; border-left: .3rem solid #d0443e; padding: .4rem .8rem; margin: .6rem 0;
   overflow-wrap: anywhere; }
+.warning { border-left: .3rem solid #e8a33d; padding: .2rem .8rem; margin: .4rem 0; overflow-wrap: anywhere; }
 .screens { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .7rem; margin-top: .8rem; }
 figure { margin: 0; } img { width: 100%; border-radius: .3rem; background: #000; display: block; }
 figcaption { font-size: .8rem; opacity: .75; }
@@ -107,6 +108,7 @@ def _machine(machine: dict[str, Any], longest: float, screens: Screens) -> str:
     ]
     if machine["reason"]:
         parts.append(f'<p class="reason">{escape(machine["reason"])}</p>')
+    parts += [f'<p class="warning">{escape(text)}</p>' for text in machine.get("warnings", [])]
     if steps:
         parts += [_bar(steps, longest), _legend(steps), _pictures(machine["name"], steps, screens)]
     return "".join([*parts, "</article>"])

@@ -24,6 +24,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.untrusted import (
 KEPT_RUNS = 20
 MIB = 1 << 20
 _LONGEST_REASON = 2000
+_MOST_WARNINGS = 8
 # What machines tell of their work: figures of image_deploy and image_capture.
 _FIGURES: dict[str, Callable[[Any], Any]] = {
     "image": read_text,
@@ -56,6 +57,7 @@ class Machine:
     reason: str
     steps: list[Step] = field(default_factory=list)
     work: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -87,7 +89,13 @@ def machine_from(record: dict[str, Any], started: float, work: dict[str, Any]) -
     ends = [at for _state, at in history[1:]] + [at for _state, at in history[-1:]]
     steps = [Step(state, at, max(0.0, end - at)) for (state, at), end in zip(history, ends)]
     texts = {key: printable(str(record.get(key) or ""), _LONGEST_REASON) for key in ("name", "state", "image", "reason")}
-    return Machine(steps=steps, work=figures_in(work), **texts)
+    return Machine(steps=steps, work=figures_in(work), warnings=_warnings(record.get("secure_boot")), **texts)
+
+
+def _warnings(secure_boot: Any) -> list[str]:
+    """Return what will not start on the machine."""
+    found = secure_boot.get("warnings") if isinstance(secure_boot, dict) else None
+    return [printable(str(item), _LONGEST_REASON) for item in found[:_MOST_WARNINGS]] if isinstance(found, list) else []
 
 
 def figures_in(work: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +137,8 @@ def table(run: Run) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
     reasons = [f"{machine.name}: {machine.reason}" for machine in run.machines if machine.reason]
-    return [*lines, *reasons]
+    warnings = [f"{machine.name}: warning: {text}" for machine in run.machines for text in machine.warnings]
+    return [*lines, *reasons, *warnings]
 
 
 def _figures(work: dict[str, Any]) -> list[str]:

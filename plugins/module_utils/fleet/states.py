@@ -39,6 +39,7 @@ STATES = tuple(COMES_FROM)
 HISTORY_LIMIT = 100
 NOTE_LIMIT = 2000
 NAME_LIMIT = 200
+_CERTIFICATES_LIMIT = 64
 
 
 def load_record(layout: Layout, mac: str) -> dict[str, Any]:
@@ -48,6 +49,17 @@ def load_record(layout: Layout, mac: str) -> dict[str, Any]:
     if not all(isinstance(record[key], type(value)) for key, value in empty.items()):
         raise BootError(f"{layout.record(mac)}: is not the record of a machine: delete this file")
     return record
+
+
+def with_secure_boot(record: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Return the record with what C(secure_boot_info) found on the machine, which is a machine's word: bounded, and text only."""
+    lists = {key: found.get(key) for key in ("db", "kek", "dbx", "warnings")}
+    kept = {
+        key: [printable(str(item), NOTE_LIMIT) for item in items[:_CERTIFICATES_LIMIT]]
+        for key, items in lists.items()
+        if isinstance(items, list)
+    }
+    return {**record, "secure_boot": {"enabled": found.get("enabled") is True, **kept}}
 
 
 def advance(

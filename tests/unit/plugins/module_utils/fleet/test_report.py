@@ -40,6 +40,14 @@ def test_table_has_a_line_a_machine_with_its_figures() -> None:
     assert line.split() == ["pc-01", "done", "lab/1", "50", "s", "10", "s", "40", "s", "80", "MiB", "2", "MiB/s"]
 
 
+def test_machine_that_a_current_shim_does_not_start_on_is_named(tmp_path: Path) -> None:
+    secure_boot = {"enabled": True, "warnings": ["no current shim starts here <b>", 7]}
+    run = Run("reimage_lab", 100.0, [machine_from({**RECORD, "secure_boot": secure_boot}, 100.0, {})])
+    assert table(run)[2] == "pc-01: warning: no current shim starts here <b>"
+    assert "no current shim starts here &lt;b&gt;" in render([asdict(run)], Screens(tmp_path))
+    assert machine_from({**RECORD, "secure_boot": "none"}, 100.0, {}).warnings == []
+
+
 def test_states_of_an_earlier_run_do_not_count() -> None:
     machine = machine_from(RECORD, 1000.0, {})
     assert machine.steps == []

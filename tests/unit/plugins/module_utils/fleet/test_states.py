@@ -15,6 +15,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.fleet.states import (
     advance,
     load_record,
     save_record,
+    with_secure_boot,
 )
 
 MAC = "52:54:00:77:01:01"
@@ -109,3 +110,13 @@ def test_file_that_is_no_record_is_named_with_what_to_do(layout: Layout, text: s
     layout.record(MAC).write_text(text)
     with pytest.raises(BootError, match=r"52-54-00-77-01-01.json: is not the record of a machine: delete this file"):
         load_record(layout, MAC)
+
+
+def test_record_keeps_what_the_firmware_said_of_secure_boot(layout: Layout) -> None:
+    """It is a machine's word, so what is not text, and more of it than there can be, is left out."""
+    said = {"enabled": True, "db": ["Microsoft UEFI CA 2023", "\33[31mred"], "kek": "none", "warnings": ["x"] * 1000, "more": 1}
+    record = with_secure_boot(advance(load_record(layout, MAC), "preflight"), said)
+    kept = record["secure_boot"]
+    assert kept["enabled"] and kept["db"] == ["Microsoft UEFI CA 2023", " [31mred"]
+    assert "kek" not in kept and "more" not in kept and len(kept["warnings"]) == 64
+    assert advance(record, "writing")["secure_boot"] == kept
