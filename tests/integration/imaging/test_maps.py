@@ -222,7 +222,7 @@ class TestBtrfs:
         assert [region.extents.total for region in captured.index.partitions] == [128 * MIB, 128 * MIB]
         assert len(captured.warnings) == 2 and "(btrfs) is captured whole: it is one of 2 devices" in captured.warnings[0]
         sh("sfdisk", "--quiet", "--delete", disk, "2")
-        said = r"partition 1 \(btrfs\) belongs to a filesystem on 2 devices, of which this disk has 1: .*one device"
+        said = r"partition 1 \(btrfs\) needs 2 devices to be whole, of which this disk has 1: .*one device"
         with pytest.raises(DiskError, match=said):
             capture(store, str(disk), "half", "1", dry_run=True)
         deploy(store, captured.index, str(rubbish(disk, 290)))
@@ -362,7 +362,7 @@ class TestExt:
             half = tmp_path / "half.raw"
             half.write_bytes(disk.read_bytes())
             sh("sfdisk", "--quiet", "--delete", half, 3 - number)
-            with pytest.raises(DiskError, match=rf"partition {number} \({kind}\) belongs to a filesystem on 2 devices"):
+            with pytest.raises(DiskError, match=rf"partition {number} \({kind}\) needs 2 devices to be whole"):
                 capture(store, str(half), "half", "1", dry_run=True)
 
 
@@ -422,9 +422,7 @@ class TestXfs:
             with mounted(data, tmp_path / "mnt", "xfs", f"logdev={log}") as mount:
                 assert tree(mount) == tree(tmp_path / "source")
         sh("sfdisk", "--quiet", "--delete", disk, "2")
-        with pytest.raises(
-            DiskError, match=r"partition 1 \(xfs\) belongs to a filesystem on 2 devices, of which this disk has 1"
-        ):
+        with pytest.raises(DiskError, match=r"partition 1 \(xfs\) needs 2 devices to be whole, of which this disk has 1"):
             capture(store, str(disk), "half", "1", dry_run=True)
 
     def test_data_on_a_realtime_device_is_refused(self, tmp_path: Path) -> None:
@@ -432,7 +430,7 @@ class TestXfs:
         sh("mkfs.xfs", "-q", "-mreflink=0,rmapbt=0", f"-rrtdev={realtime}", image)
         survey = Survey()
         survey.used(str(image), "it", "xfs")
-        with pytest.raises(DiskError, match=r"it \(xfs\) belongs to a filesystem on 2 devices"):
+        with pytest.raises(DiskError, match=r"it \(xfs\) needs 2 devices to be whole"):
             survey.refuse_incomplete()
 
 
@@ -493,7 +491,31 @@ def test_f2fs_over_several_devices_is_refused(tmp_path: Path) -> None:
     sh("env", "-C", tmp_path, "mkfs.f2fs", "-q", "-c", "two", "one")  # it takes no long names
     survey = Survey()
     survey.used(str(one), "it", "f2fs")
-    with pytest.raises(DiskError, match=r"it \(f2fs\) belongs to a filesystem on 2 devices, of which this disk has 1"):
+    with pytest.raises(DiskError, match=r"it \(f2fs\) needs 2 devices to be whole, of which this disk has 1"):
+        survey.refuse_incomplete()
+
+
+@pytest.mark.parametrize(
+    ("level", "layout", "parts", "needed"),
+    [(1, 0, 2, 1), (0, 0, 2, 2), (5, 2, 3, 2), (6, 2, 4, 2), (10, 0x102, 4, 2), (-1, 0, 3, 3)],
+)
+def test_part_of_a_raid_is_captured_if_it_is_enough(tmp_path: Path, level: int, layout: int, parts: int, needed: int) -> None:
+    """No kernel that runs the tests makes one; mdadm itself would only read it."""
+    image = blank(tmp_path / "md", 4)
+    with image.open("r+b") as file:
+        file.seek(4096)
+        head = struct.pack("<II8x16s32sQiIQII", 0xA92B4EFC, 1, b"uuid", b"name", 0, level, layout, 4096, 0, parts)
+        file.write(head.ljust(144, b"\0") + struct.pack("<Q", 8))
+    assert b'TYPE="linux_raid_member"' in sh("blkid", "--probe", image)
+    survey = Survey()
+    assert survey.used(str(image), "it", "linux_raid_member").pairs == [(0, 4 * MIB)]
+    assert "it (linux_raid_member) is captured whole: it is part of a RAID" in survey.warnings[0]
+    if needed == 1:
+        survey.refuse_incomplete()
+        return
+    with pytest.raises(
+        DiskError, match=rf"it \(linux_raid_member\) needs {needed} devices to be whole, of which this disk has 1"
+    ):
         survey.refuse_incomplete()
 
 

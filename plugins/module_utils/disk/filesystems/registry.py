@@ -16,11 +16,12 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.exfat
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.ext import Ext, Journal
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.f2fs import F2fs
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.fat import Fat
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.md import Md
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.ntfs import Ntfs
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.swap import Swap
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.xfs import Log, Xfs
 
-KINDS = (Bitlocker, Btrfs, Exfat, Ext, F2fs, Fat, Journal, Log, Ntfs, Swap, Xfs)
+KINDS = (Bitlocker, Btrfs, Exfat, Ext, F2fs, Fat, Journal, Log, Md, Ntfs, Swap, Xfs)
 FILESYSTEMS = {name: kind(name) for kind in KINDS for name in kind.names}
 
 

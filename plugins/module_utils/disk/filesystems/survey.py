@@ -62,6 +62,6 @@ class Survey:
             here = {other.name for other in self._members if other.whole == member.whole}
             if len(here) < member.of:
                 raise DiskError(
-                    f"{where} belongs to a filesystem on {member.of} devices, of which this disk has {len(here)}: an image is"
-                    " of one disk; move it to one device on the master, and capture again"
+                    f"{where} needs {member.of} devices to be whole, of which this disk has {len(here)}: an image is of one"
+                    " disk; move all to one device on the master, and capture again"
                 )
