@@ -49,6 +49,10 @@ class Extents:
                 yield at, offset - at
             at = offset + length
 
+    def cover(self, other: Extents) -> bool:
+        """Return whether all of others is in these; neighbours must be one."""
+        return all(list(self.within(offset, offset + length)) == [(offset, length)] for offset, length in other.pairs)
+
     def within(self, start: int, end: int) -> Iterator[Extent]:
         """Yield the used extents of one window, cut to it."""
         first = max(0, bisect_right(self._starts, start) - 1)

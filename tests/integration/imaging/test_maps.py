@@ -21,9 +21,11 @@ import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.command import background, wait_until
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mapped import kept_by_partclone
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.survey import Survey
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import export_image, import_image
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
 from .conftest import MIB, blank, contents, deploy, mounted, partition, sh, tree
@@ -484,6 +486,43 @@ def test_exfat_with_each_size_of_cluster(tmp_path: Path, options: list[str]) -> 
     sh("fsck.exfat", "-n", copy)
     with opened_exfat(copy) as mount:
         assert tree(mount) == wanted
+
+
+@pytest.mark.parametrize("kind", ["clonezilla", "fog"])
+def test_folder_for_others_has_whole_what_partclone_maps_wrongly(tmp_path: Path, kind: str) -> None:
+    disk = rubbish(tmp_path / "m.raw", 10)
+    sh("sfdisk", "--quiet", disk, data=b"label: gpt\nsize=8MiB\n")
+    with partition(disk, 1) as device:
+        sh("mkfs.fat", "-F12", device)
+        sh("mcopy", "-i", device, *files(tmp_path / "source"), "::")
+    store = PathStore(tmp_path)
+    index = capture(store, str(disk), "m", "1").index
+    export_image(store, index, tmp_path / "folder", kind, level=1)
+    back = import_image(store, "back", "1", tmp_path / "folder").index
+    target = rubbish(tmp_path / "target.raw", 10)
+    deploy(store, back, str(target))
+    with partition(target, 1) as device:
+        assert TestFat().read(device, tmp_path / "read") == tree(tmp_path / "source")
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "kept"),
+    [
+        ("vfat", "mkfs.fat -F12", ""),
+        ("vfat", "mkfs.fat -F16", "vfat"),
+        ("ext4", "mkfs.ext4 -q", "ext4"),
+        ("ext4", "mkfs.ext4 -q -Obigalloc", ""),
+        ("btrfs", "mkfs.btrfs -q --mixed", ""),
+        ("ntfs", "mkfs.ntfs -F -q", "ntfs"),
+        ("swap", "mkswap", ""),
+    ],
+)
+def test_partclone_is_trusted_with_what_it_maps_right(tmp_path: Path, kind: str, command: str, kept: str) -> None:
+    image = blank(tmp_path / "image", 24)
+    sh(*command.split(), image)
+    if kind == "vfat":
+        sh("mcopy", "-i", image, *files(tmp_path / "source"), "::")
+    assert kept_by_partclone(filesystem(kind), str(image)) == kept
 
 
 def test_f2fs_over_several_devices_is_refused(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class Filesystem:
     holds_linux = False
     """Whether it can be the root of a Linux system."""
     partclone = ""
-    """What partclone calls it; empty if only a plain copy of all its bytes is right."""
+    """What partclone calls it; empty if it does not know it."""
 
     def __init__(self, name: str) -> None:
         self.name = name

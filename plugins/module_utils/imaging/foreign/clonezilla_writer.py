@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mapped import kept_by_partclone
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import partclone
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.clonezilla import part_ending
@@ -50,10 +51,10 @@ def write(disk: WorkDisk, folder: Path, image: str, level: int, count: Callable[
 
 
 def _save(disk: WorkDisk, partition: Partition, folder: Path, level: int, image: str) -> None:
-    kind = filesystem(partition.filesystem).partclone or "dd"
-    stem = f"{DISK}{partition.number}.{kind}-ptcl-img.zst"
-    writer = SplitWriter(lambda number: folder / f"{stem}.{part_ending(number, 2)}", _SPLIT, level)
     with disk.device(partition) as device:
+        kind = kept_by_partclone(filesystem(partition.filesystem), device) or "dd"
+        stem = f"{DISK}{partition.number}.{kind}-ptcl-img.zst"
+        writer = SplitWriter(lambda number: folder / f"{stem}.{part_ending(number, 2)}", _SPLIT, level)
         partclone.save(device, kind, writer.write, f"partition {partition.number} of {image}")
     writer.close()
 

@@ -15,6 +15,7 @@ from typing import Callable
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.ext import Ext
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mapped import kept_by_partclone
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import partclone
@@ -180,8 +181,8 @@ def write(disk: WorkDisk, folder: Path, image: str, level: int, count: Count) ->
 
 def _save(disk: WorkDisk, partition: Partition, folder: Path, level: int, image: str) -> None:
     writer = SplitWriter(lambda _number: folder / f"d1p{partition.number}.img", _NO_SPLIT, level)
-    kind = filesystem(partition.filesystem).partclone or "imager"
     with disk.device(partition) as device:
+        kind = kept_by_partclone(filesystem(partition.filesystem), device) or "imager"
         partclone.save(device, kind, writer.write, f"partition {partition.number} of {image}")
     writer.close()
 
