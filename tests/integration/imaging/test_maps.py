@@ -464,7 +464,7 @@ def opened_exfat(image: Path) -> Iterator[Path]:
     """Mount exFAT, which the kernel lacks; its program writes until it ends."""
     loop = sh("losetup", "--find", "--show", "--sector-size", 512, image).decode().strip()
     folder = image.with_suffix(".mnt")
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     try:
         with background(["mount.exfat-fuse", "-d", loop, str(folder)]):
             wait_until(folder.is_mount, 10, "exFAT to be mounted")
@@ -498,11 +498,26 @@ def test_folder_for_others_has_whole_what_partclone_maps_wrongly(tmp_path: Path,
     store = PathStore(tmp_path)
     index = capture(store, str(disk), "m", "1").index
     export_image(store, index, tmp_path / "folder", kind, level=1)
-    back = import_image(store, "back", "1", tmp_path / "folder").index
+    back = import_image(store, "back", "1", tmp_path / "folder")
+    assert back.warnings == []
     target = rubbish(tmp_path / "target.raw", 10)
-    deploy(store, back, str(target))
+    deploy(store, back.index, str(target))
     with partition(target, 1) as device:
         assert TestFat().read(device, tmp_path / "read") == tree(tmp_path / "source")
+
+
+def test_folder_that_lacks_what_partclone_left_out_is_imported_with_a_warning(tmp_path: Path) -> None:
+    disk = rubbish(tmp_path / "m.raw", 10)
+    sh("sfdisk", "--quiet", disk, data=b"label: gpt\nsize=8MiB\n")
+    with partition(disk, 1) as device:
+        sh("mkfs.fat", "-F12", device)
+        sh("mcopy", "-i", device, *files(tmp_path / "source"), "::")
+        sh("partclone.vfat", "-c", "-s", device, "-O", tmp_path / "saved", "-L", tmp_path / "log")
+    store = PathStore(tmp_path)
+    export_image(store, capture(store, str(disk), "m", "1").index, tmp_path / "folder", "fog", level=1)
+    sh("zstd", "-q", "-f", tmp_path / "saved", "-o", tmp_path / "folder/d1p1.img")
+    said = r"partition 1 \(vfat\): \d+ bytes that it uses are not in the folder"
+    assert re.match(said, import_image(store, "back", "1", tmp_path / "folder").warnings[0])
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,8 @@ class Folder:
                 parts, kind, plain = source
                 what = f"partition {partition.number} ({parts})"
                 with disk.device(partition, write=True) as device:
-                    partclone.restore(unpacked(parts, kind, count), device, partition.size, what, plain=plain)
-                disk.complete(partition)
+                    mapped = partclone.restore(unpacked(parts, kind, count), device, partition.size, what, plain=plain)
+                disk.complete(partition, mapped=mapped)
             elif self._swap_file(partition.number).exists():
                 tags = dict(re.findall(r'^(UUID|LABEL)="?([^"\n]*)"?$', self._text(self._swap_file(partition.number).name), re.M))
                 disk.make_swap(partition, tags.get("UUID", ""), tags.get("LABEL", ""))

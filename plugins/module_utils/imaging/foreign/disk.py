@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import BinaryIO, Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device, loop_device
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import UnmappedError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
@@ -24,6 +27,7 @@ _EXTENDED = ("5", "f", "85", "c5")
 _RESERVED = "E3C9E316-0B5C-4DB8-817D-F92DF00215AE"
 _BOOT_LOADER = "21686148-6449-6E6F-744E-656564454649"
 _BOOT_CODE = 440
+_MAPPED_WRONGLY = ("vfat", "btrfs")  # by partclone 0.3.23, if they are FAT12, or have copies
 _ENTRY = re.compile(r"^[^\s:]+\s*:.*?start=\s*(\d+)\s*,\s*size=\s*(\d+)", re.MULTILINE)
 
 
@@ -60,6 +64,7 @@ class WorkDisk:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.warnings: list[str] = []
 
     def write_table(self, script: str, size: int, what: str) -> None:
         """Make the disk anew, with the partitions that C(sfdisk --dump) printed elsewhere.
@@ -104,8 +109,13 @@ class WorkDisk:
         with loop_device(str(self.path), partition.start, partition.size, write=write) as loop:
             yield loop
 
-    def complete(self, partition: Partition) -> None:
-        """Give an NTFS the copy of its boot sector back, which is in its last sector, and not in an image by partclone."""
+    def complete(self, partition: Partition, *, mapped: bool) -> None:
+        """Give an NTFS the copy of its boot sector back, which is in its last sector, and not in an image by partclone.
+
+        :param mapped: Whether partclone left out what it took for free, so that a person should know what else is missing.
+        """
+        if mapped:
+            self._note_lost(partition)
         boot = self.head(SECTOR, partition.start)
         if boot[3:7] != b"NTFS":
             return
@@ -116,10 +126,43 @@ class WorkDisk:
                 file.seek(partition.start + end)
                 file.write(boot)
 
+    def _note_lost(self, partition: Partition) -> None:
+        """Warn if nothing was written where a filesystem uses something."""
+        kind = blkid(str(self.path), partition.start, partition.size).get("TYPE", "")
+        if kind not in _MAPPED_WRONGLY:
+            return
+        try:
+            with self.device(partition) as device:
+                used = filesystem(kind).map(device)
+        except UnmappedError:
+            return
+        # What a capture takes along besides, at both ends, is no loss.
+        spans = used.within(1 << 20, partition.size - 4096)
+        with self.path.open("rb") as file:
+            lost = sum(_hole(file, partition.start + offset, length) for offset, length in spans)
+        if lost:
+            self.warnings.append(
+                f"partition {partition.number} ({kind}): {lost} bytes that it uses are not in the folder, for some versions of"
+                " partclone leave out parts of such filesystems: look at its files, or capture the disk itself"
+            )
+
     def make_swap(self, partition: Partition, uuid: str, label: str) -> None:
         """Make a partition a swap area."""
         with self.device(partition, write=True) as device:
             run(["mkswap", *(["--uuid", uuid] if uuid else []), *(["--label", label] if label else []), device])
+
+
+def _hole(file: BinaryIO, offset: int, length: int) -> int:
+    """Return how many of some bytes of a file were never written."""
+    at, end, lost = offset, offset + length, 0
+    while at < end:
+        hole = min(end, os.lseek(file.fileno(), at, os.SEEK_HOLE))
+        try:
+            at = min(end, os.lseek(file.fileno(), hole, os.SEEK_DATA)) if hole < end else end
+        except OSError:  # there is no more data
+            at = end
+        lost += at - hole
+    return lost
 
 
 @contextmanager

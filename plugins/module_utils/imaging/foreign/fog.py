@@ -91,8 +91,8 @@ class Folder:
         parts = self._parts(partition.number)
         what = f"partition {partition.number} ({parts})"
         with disk.device(partition, write=True) as device:
-            partclone.restore(unpacked(parts, sniff(parts.paths[0]), count), device, partition.size, what, plain=False)
-        disk.complete(partition)
+            mapped = partclone.restore(unpacked(parts, sniff(parts.paths[0]), count), device, partition.size, what, plain=False)
+        disk.complete(partition, mapped=mapped)
 
     def _grow(self, disk: WorkDisk) -> None:
         """Have filesystems that FOG shrank fill their partitions again, as FOG itself does."""

@@ -28,11 +28,12 @@ _LONG = 24 * 3600
 _READ = 1 << 20
 
 
-def restore(blocks: Iterator[bytes], device: str, size: int, what: str, *, plain: bool) -> None:
+def restore(blocks: Iterator[bytes], device: str, size: int, what: str, *, plain: bool) -> bool:
     """Write to a device of I(size) bytes what an image of a partition holds.
 
     :param what: The partition and its files, for error messages.
     :param plain: The image may also be the partition's plain bytes.
+    :returns: Whether partclone made it, which leaves out what it takes for free.
     :raises ImagingError: The image is damaged, truncated, or larger than the device.
     """
     head = b""
@@ -44,10 +45,11 @@ def restore(blocks: Iterator[bytes], device: str, size: int, what: str, *, plain
     everything = chain([head], blocks)
     if head.startswith(MAGIC):
         _feed(everything, lambda source: _partclone(["partclone.restore", "-s", source, "-O", device], what))
-    elif plain:
+        return True
+    if plain:
         _copy(everything, device, size, what)
-    else:
-        raise ImagingError(f"{what} is not an image that partclone made")
+        return False
+    raise ImagingError(f"{what} is not an image that partclone made")
 
 
 def save(device: str, kind: str, write: Callable[[bytes], None], what: str) -> None:

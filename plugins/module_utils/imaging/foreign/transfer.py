@@ -92,7 +92,9 @@ def import_image(
             folder.unpack(work, meter.add)
         except OSError as error:
             raise ImagingError(f"{source} cannot be unpacked to {work.path.parent}: {error}") from error
-        return capture(store, str(work.path), name, version, level=level, description=description, callback=callback)
+        captured = capture(store, str(work.path), name, version, level=level, description=description, callback=callback)
+        captured.warnings[:0] = work.warnings
+        return captured
 
 
 def check_source(source: Path, kind: str) -> str:
