@@ -173,7 +173,7 @@ class Network:
         """Whether a PC has started its own disk."""
         serial = self.folder / f"pc{number}.serial"
         said = serial.read_text(errors="replace") if serial.exists() else ""
-        return "started its own disk" in said or 'starting Boot0002 "UEFI Misc Device"' in said
+        return re.search(r'started its own disk|starting Boot\w+ "UEFI Misc Device"', said) is not None
 
     def journal(self) -> list[str]:
         """Return what our dnsmasq said, as journalctl shows it with C(--output=short-unix)."""
@@ -192,6 +192,10 @@ class Network:
     def on_wire(self, *words: str) -> None:
         """Run a program in the machines' network."""
         subprocess.run(["ip", "netns", "exec", self.wire, *words], check=False, capture_output=True, timeout=60)
+
+    def beside(self, *words: str) -> None:
+        """Run a program in the machines' network until the network is taken away."""
+        self._spawn(self.wire, *words)
 
     def end(self, process: subprocess.Popen[bytes]) -> None:
         if process.poll() is None:
