@@ -21,7 +21,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.caibx import C
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import DamagedError, ImagingError, MissingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.hashing import HAS_BLAKE3, ZEROS, blake3, sha256, zeros_sha256
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index, Region, refuse_too_many_extents
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_smallest, probe
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.probe import measure_limits, probe
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.rehearsal import rehearse
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.descriptions import read_blake3, read_ids, read_index
@@ -96,7 +96,7 @@ def capture(
         writer = _Writer(store, device, found.regions, level, meter, _Last.read(store, name))
         if not dry_run:
             with ThreadPoolExecutor(1) as beside:
-                measured = beside.submit(measure_smallest, device, found.regions)
+                measured = beside.submit(measure_limits, device, found.regions)
                 writer.run()
                 measured.result()
             index.bytes_stored = sum(writer.stored.values())

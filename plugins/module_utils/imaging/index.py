@@ -25,6 +25,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.names im
 FORMAT = 1
 # Boards whose firmware reads the boot loader from the gap before the first partition have 16 MiB there.
 LARGEST_HEAD = 32 << 20
+LARGEST_SIZE = 1 << 60
 # Of all partitions; an index with so many takes 50 MB, and reading it ten times as much memory.
 MOST_EXTENTS = 1 << 20
 
@@ -33,7 +34,8 @@ MOST_EXTENTS = 1 << 20
 class Region:
     """One partition: where it is, what it is, and which bytes of it are used. Sizes and offsets are bytes.
 
-    I(size_min) is what it can be shrunk to, 0 or its size if it cannot be; I(filesystem_uuid) is empty in older indexes.
+    I(size_min) is what it can be shrunk to, 0 or its size if it cannot be; I(size_max) what it can grow to, 0 if nothing is known
+    to limit it; I(filesystem_uuid) is empty in older indexes.
     """
 
     number: int
@@ -46,6 +48,7 @@ class Region:
     label: str
     extents: Extents
     size_min: int = 0
+    size_max: int = 0
     caibx_sha256: str = ""
     blake3_sha256: str = ""
     filesystem_uuid: str = ""
@@ -188,7 +191,7 @@ def _extents(value: Any, place: str) -> Extents:
     return Extents(value)
 
 
-_SIZE = schema.whole(0, 1 << 60)
+_SIZE = schema.whole(0, LARGEST_SIZE)
 _SHORT = schema.text(1024)
 _REGION = schema.fields(
     {
@@ -198,7 +201,7 @@ _REGION = schema.fields(
         **dict.fromkeys(("type", "uuid", "name", "filesystem", "label"), _SHORT),
         "extents": _extents,
     },
-    {"size_min": _SIZE, **dict.fromkeys(("caibx_sha256", "blake3_sha256", "filesystem_uuid"), _SHORT)},
+    {"size_min": _SIZE, "size_max": _SIZE, **dict.fromkeys(("caibx_sha256", "blake3_sha256", "filesystem_uuid"), _SHORT)},
 )
 _INDEX = schema.fields(
     {

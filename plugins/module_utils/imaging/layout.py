@@ -133,6 +133,8 @@ def _places(index: Index, device: Device, table: Table, regions: list[Region], k
     # A disk of the master's size gets exactly the master's layout, with the free space that it left.
     spare = 0 if behind else max(0, table.usable_end(index.disk_size) - end)
     shift = _shift(limit - end, spare, grow)
+    if stretch and stretch.size_max and shift > 0:
+        shift = min(shift, max(0, stretch.size_max - stretch.size) // _MIB * _MIB)
     _refuse_too_small(index, device, table, stretch, shift, end, limit if behind else 0)
     places = []
     for region in regions:
@@ -199,8 +201,18 @@ def _last_big(regions: list[Region]) -> Region | None:
 
 def _unused(index: Index, device: Device, table: Table, places: list[Place], grow: str) -> list[str]:
     """Return a warning if what a larger disk has more stays unused, though nobody said so."""
-    last = _last_big([place.region for place in places])
+    regions = [place.region for place in places]
+    last, stretch = _last_big(regions), _stretching(index, regions, grow)
     room = table.usable_end(device.size) - table.usable_end(index.disk_size)
+    if stretch and stretch.size_max:
+        size = next(place.size for place in places if place.region is stretch)
+        left = room - (size - stretch.size)
+        if left < _MIB or size + _MIB <= stretch.size_max:
+            return []
+        return [
+            f"{device.path} is larger than the disk of {index.image}, and {left} bytes stay unused: the {stretch.filesystem} in"
+            f" partition {stretch.number} can grow to {max(stretch.size, stretch.size_max)} bytes at most"
+        ]
     if grow != AUTO or last is None or filesystem(last.filesystem).grows or room < _MIB:
         return []
     return [

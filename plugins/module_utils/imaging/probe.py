@@ -19,7 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_l
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, Region
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, LARGEST_SIZE, Region
 
 _EXTENDED = ("5", "f", "85")
 # Windows' dynamic disks (LDM): the metadata and the volumes, and the only type of such an MBR.
@@ -100,13 +100,18 @@ def _head(device: Device, label: str, partitions: Sequence[TableEntry], warnings
     return head
 
 
-def measure_smallest(device: Device, regions: Sequence[Region]) -> None:
-    """Note to what size each partition could be shrunk. For a big filesystem that takes long."""
+def measure_limits(device: Device, regions: Sequence[Region]) -> None:
+    """Note to what size each partition could be shrunk, and to what it could grow. For a big filesystem that takes long."""
     for region in regions:
-        if region.extents.total == region.size:
-            continue  # captured whole: what is in it is unknown, or not to be believed
+        found = filesystem(region.filesystem)
+        if not found.grows:
+            continue
         with loop_device(device.path, region.start, region.size, device.sector_size) as loop:
-            region.size_min = filesystem(region.filesystem).smallest(loop)
+            # What no index can hold is no limit.
+            region.size_max = min(found.largest(loop), LARGEST_SIZE)
+            # Of what is captured whole, it is unknown what is in it, or not to be believed.
+            if region.extents.total < region.size:
+                region.size_min = found.smallest(loop)
 
 
 def _region(device: Device, partition: TableEntry, survey: Survey) -> Region:

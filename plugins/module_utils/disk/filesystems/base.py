@@ -97,6 +97,10 @@ class Filesystem:
         # What the tools say is an estimate; a little more always worked.
         return min(size, -(-(least + least // 20) // _MIB) * _MIB + _MIB) if least else size
 
+    def largest(self, device: str) -> int:
+        """Return to how many bytes its own tool can make it grow, its size if not at all; 0 if nothing is known to limit it."""
+        return size_of(device) if self.member(device) else 0
+
     def estimate(self, device: str) -> int:
         """Return what its own tool says that it could be shrunk to, in bytes; 0 if there is no such tool."""
         return 0

@@ -27,6 +27,7 @@ _SUPERBLOCK_AT, _SUPERBLOCK_SIZE = 1024, 1024
 _CLEAN = 1  # the whole of the state, where there was no error either
 _HAS_JOURNAL = 0x4
 _NEEDS_RECOVERY, _LONG_NUMBERS = 0x4, 0x80
+_SHORT_NUMBER, _SHORT_DESCRIPTOR = (1 << 32) - 1, 32
 _USERS_AT = 64  # of the journal's own superblock, in the block behind the filesystem's
 
 
@@ -81,8 +82,26 @@ class Ext(Filesystem):
             return None
         return Member(f"journal {superblock.journal.hex()}", superblock.uuid.hex(), 2)
 
+    def largest(self, device: str) -> int:
+        """Return how far resize2fs 1.47 goes, in an acceptable time.
+
+        One group of blocks must have room for the descriptors of all. Half of a group is taken for them, for with more it works
+        for hours. Where there is no whole group, it only fills the blocks that mkfs reserved for descriptors.
+        """
+        superblock = _Superblock.read(device)
+        if not superblock.is_resizable:
+            return size_of(device)
+        group = superblock.group * superblock.block
+        described = superblock.block // superblock.descriptor * group  # by one block of descriptors
+        most = (-(-superblock.length // described) + superblock.reserved) * described
+        if superblock.length >= group:
+            most = max(most, superblock.group // 2 * described)
+        return most if superblock.incompatible & _LONG_NUMBERS else min(most, superblock.block * _SHORT_NUMBER)
+
     def estimate(self, device: str) -> int:
         """Return what resize2fs thinks."""
+        if not _Superblock.read(device).is_resizable:
+            return 0
         blocks = re.search(rb": (\d+)\s*$", run(["resize2fs", "-P", device], timeout=LONG).stdout)
         return int(blocks[1]) * _Superblock.read(device).block if blocks else 0
 
@@ -114,7 +133,8 @@ class Journal(Filesystem):
 class _Superblock:
     """The fields of it that matter here; I(free) and I(per_cluster) are in blocks, sizes in bytes.
 
-    I(journal) is the UUID of one on another device.
+    I(journal) is the UUID of one on another device. I(group) is the blocks of a group, I(descriptor) the bytes that describe one,
+    and I(reserved) the blocks for more of those.
     """
 
     uuid: bytes
@@ -125,6 +145,14 @@ class _Superblock:
     state: int
     incompatible: int
     journal: bytes | None
+    group: int
+    descriptor: int
+    reserved: int
+
+    @property
+    def is_resizable(self) -> bool:
+        """Whether resize2fs takes it: without a journal that is elsewhere it cannot be checked, and clusters are refused."""
+        return self.journal is None and self.per_cluster == 1 and self.group > 0 < self.descriptor <= self.block
 
     @classmethod
     def read(cls, device: str) -> _Superblock:
@@ -141,4 +169,9 @@ class _Superblock:
         per_cluster = 1 << max(0, min(cluster - block, 31))
         block = 1024 << min(block, 6)
         elsewhere = compatible & _HAS_JOURNAL and not number
-        return cls(data[0x68:0x78], block, blocks * block, free, per_cluster, state, incompatible, journal if elsewhere else None)
+        journal_elsewhere = journal if elsewhere else None
+        (group,) = struct.unpack_from("<I", data, 0x20)
+        (reserved,) = struct.unpack_from("<H", data, 0xCE)
+        descriptor = struct.unpack_from("<H", data, 0xFE)[0] if incompatible & _LONG_NUMBERS else _SHORT_DESCRIPTOR
+        growth = (group, descriptor, reserved)
+        return cls(data[0x68:0x78], block, blocks * block, free, per_cluster, state, incompatible, journal_elsewhere, *growth)

@@ -9,10 +9,20 @@ from __future__ import annotations
 import re
 import struct
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import run
-from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import DIRTY, HIBERNATED, LONG, Unfit, read
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import (
+    DIRTY,
+    HIBERNATED,
+    LONG,
+    Unfit,
+    read,
+    size_of,
+)
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mapped import Mapped
 
+_RESIZE = ("ntfsresize", "--force", "--force", "--no-progress-bar")
+_MIB = 1 << 20
+_MOST_CLUSTERS = (1 << 32) - 1
 _PROBE_SAYS_HIBERNATED, _PROBE_SAYS_UNCLEAN = 14, 15
 
 
@@ -37,6 +47,28 @@ class Ntfs(Mapped):
         sector, sectors = struct.unpack("<11xH27xQ", read(device, 0, 48))
         return int(sector * sectors)
 
+    def smallest(self, device: str) -> int:
+        """Return what ntfsresize says that it could do; where it refuses that after all, more room is tried."""
+        least, size = super().smallest(device), size_of(device)
+        while least < size:
+            try:
+                run([*_RESIZE, "--no-action", "--size", str(least), device], timeout=LONG)
+            except CommandError:
+                least += max((size - least) // 4, _MIB) // _MIB * _MIB
+            else:
+                return least
+        return size
+
+    def largest(self, device: str) -> int:
+        """Return how many clusters can be numbered; its size where ntfsresize refuses to look at it, and so to resize it."""
+        try:
+            _info(device)
+        except CommandError:
+            return size_of(device)
+        sector, cluster = struct.unpack("<11xHB", read(device, 0, 14))
+        # More than 128 sectors are said as the power of two, negative.
+        return int(sector * (cluster if cluster <= 128 else 1 << 256 - cluster) * _MOST_CLUSTERS)
+
     def estimate(self, device: str) -> int:
         """Return what ntfsresize thinks."""
         found = re.search(r"resize at (\d+) bytes", _info(device))
@@ -44,7 +76,7 @@ class Ntfs(Mapped):
 
     def resize(self, device: str, size: int) -> None:
         """Grow or shrink."""
-        run(["ntfsresize", "--force", "--force", "--no-progress-bar", "--size", str(size), device], timeout=LONG)
+        run([*_RESIZE, "--size", str(size), device], timeout=LONG)
         # ntfsresize asks for a chkdsk at the next start, which would stand in the way of an unattended first boot.
         run(["ntfsfix", "--clear-dirty", device], timeout=LONG)
 
