@@ -61,9 +61,12 @@ def read_partitions(device: Device) -> tuple[str, list[TableEntry]]:
 
 
 def blkid(path: str, start: int, size: int) -> dict[str, str]:
-    """Return what blkid says of a region of a disk, such as TYPE and LABEL, read from the disk itself."""
+    """Return what blkid says of a region of a disk, such as TYPE and LABEL, read from the disk itself.
+
+    It says nothing of what it does not know, nor of what has signatures of several filesystems.
+    """
     arguments = ["blkid", "--probe", "--output", "export", "--offset", str(start), "--size", str(size), path]
-    lines = run(arguments, accept=(0, 2)).stdout.decode(errors="replace").splitlines()
+    lines = run(arguments, accept=(0, 2, 8)).stdout.decode(errors="replace").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 

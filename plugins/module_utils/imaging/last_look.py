@@ -99,10 +99,7 @@ def look(device: Device, places: Sequence[Place], written: Collection[int] = ())
 
 def _ask_blkid(device: Device, place: Place, where: str) -> list[str]:
     region = place.region
-    try:
-        tags = blkid(device.path, place.start, place.size)
-    except CommandError as error:
-        return [f"{where} is nothing that blkid can name: {error}"]
+    tags = blkid(device.path, place.start, place.size)
     wanted = {"TYPE": region.filesystem, "UUID": region.filesystem_uuid, "LABEL": region.label}
     # An older index has no UUID; a newer blkid may know what an older one did not.
     return [

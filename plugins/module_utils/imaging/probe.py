@@ -17,6 +17,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.surve
 from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import FarError, check_header, from_backup
 from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.disk.signatures import signatures
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import LARGEST_HEAD, LARGEST_SIZE, Region
@@ -119,6 +120,12 @@ def _region(device: Device, partition: TableEntry, survey: Survey) -> Region:
     tags = blkid(device.path, start, size)
     kind = tags.get("TYPE", "")
     where = f"disk {device.path}: partition {partition.number}"
+    names = sorted({name for _offset, name in signatures(device, start, size)}) if not kind else []
+    if len(names) > 1:
+        survey.warnings.append(
+            f"{where} is captured whole: for blkid it may be {' or '.join(names)}; remove the other signatures with wipefs on the"
+            " master"
+        )
     if kind == "LVM2_member":
         extents = lvm.used(device.path, start, size, where, survey)
     else:

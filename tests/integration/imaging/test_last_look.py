@@ -301,3 +301,19 @@ def test_index_of_an_older_version_has_no_uuid_and_is_deployed(image: Image, tar
     assert older.partitions[0].filesystem_uuid == ""
     assert deploy(store, older, str(target)).changed
     assert not deploy(store, index, str(target)).changed
+
+
+def test_master_with_signatures_of_two_filesystems_is_captured_whole_with_a_warning(
+    master: Path, target: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "two.raw"
+    disk.write_bytes(master.read_bytes())
+    put(disk, START + 0x10000 + 64, BTRFS)
+    store = PathStore(tmp_path)
+    captured = capture(store, str(disk), "two", "1")
+    assert len(captured.warnings) == 1
+    assert "partition 1 is captured whole: for blkid it may be btrfs or ext4; remove" in captured.warnings[0]
+    deploy(store, captured.index, str(target))
+    with partition(disk, 1) as one, partition(target, 1) as other:
+        sh("cmp", one, other)
+    assert not deploy(store, captured.index, str(target)).changed
