@@ -58,8 +58,11 @@ bench: setup ## Measure against FOG's and Clonezilla's own pipelines
 	scripts/install-packages bindep.txt bench
 	PYTHONPATH=var/collections python tests/bench/bench.py --document
 
+bench-boot: setup ## Build automation twice, compare the builds, start its programs, and measure how fast it boots
+	scripts/bench-boot
+
 clean: ## Take the lab away and delete everything under var/
 	if test -d $(VENV); then $(MAKE) lab-down; fi
 	rm -rf var
 
-.PHONY: help setup demo lab lab-down lock lint test test-unit test-integration bench clean
+.PHONY: help setup demo lab lab-down lock lint test test-unit test-integration bench bench-boot clean

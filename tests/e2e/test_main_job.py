@@ -84,6 +84,13 @@ def test_setting_the_server_up_again_changes_nothing(play: Play) -> None:
     assert fields(result.stdout, "lab-server")["changed"] == 0, re.findall(r"TASK \[(.*)\] \**\nchanged", result.stdout)
 
 
+def test_programs_of_automation_start_with_the_libraries_that_are_in_it(demo: str) -> None:
+    """What one of them is linked to was left out twice, and nobody saw it until the program was needed."""
+    image = ROOT / "var/lab/machines/lab-server/rootfs/srv/reimage/boot/http/automation/initrd.img"
+    done = subprocess.run([ROOT / "tests/bench/programs", image], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.stdout, done.stderr) == ("all programs start\n", "")
+
+
 def test_screen_of_a_pc_can_be_looked_at_and_its_reset_button_pressed(demo: str, tmp_path: Path) -> None:
     shot, log = tmp_path / "screen.png", ROOT / "var/lab/pcs/pc-02.serial.log"
     switch("pc-02", "running", f"screenshot={shot}")

@@ -53,3 +53,14 @@ def test_page_on_security_names_variables_that_roles_have() -> None:
     named = set(re.findall(r"`((?:reimage|automation_image|image_share|boot_server)_\w+)`", text))
     assert named
     assert named <= options
+
+
+def test_each_package_of_automation_has_its_price() -> None:
+    """C(make bench-boot) writes the table; a package that is added or removed shows here that it was not run."""
+    text = (ROOT / "docs/automation.md").read_text()
+    defaults = yaml.safe_load((ROOT / "roles/automation_image/defaults/main.yml").read_text())
+    packages = (ROOT / "roles/automation_image/files/packages").read_text().split()
+    assert set(re.findall(r"^\| (\S+) \|.*\| named \|$", text, re.MULTILINE)) == {
+        *packages,
+        *defaults["automation_image_firmware"],
+    }

@@ -39,10 +39,15 @@ def test_check_in_is_repeated_as_it_was(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(checkin, "SENT", tmp_path / "checkin.json")
     monkeypatch.setattr(checkin, "address", lambda interface: addresses[-1])
     monkeypatch.setattr(checkin, "facts", facts)
-    first = checkin.record("eth0", "52:54:00:77:01:01")
-    assert checkin.record("eth0", "52:54:00:77:01:01") == first
+
+    def recorded() -> str:
+        checkin.record("eth0", "52:54:00:77:01:01")
+        return (tmp_path / "checkin.json").read_text()
+
+    first = recorded()
+    assert recorded() == first
     addresses.append("10.77.1.102")
-    assert json.loads(checkin.record("eth0", "52:54:00:77:01:01")) == {"address": "10.77.1.102", "disks": 2}
+    assert json.loads(recorded()) == {"address": "10.77.1.102", "disks": 2}
 
 
 def test_scripts_of_every_boot_loader_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

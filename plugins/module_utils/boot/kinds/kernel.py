@@ -22,12 +22,12 @@ _FILE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.+/-]{0,200}")
 
 @dataclass(frozen=True)
 class Kernel(Target):
-    """A kernel, its initramfs if it has one, and the end of its command line."""
+    """A kernel, its initramfs, which may be in several files or missing, and the end of its command line."""
 
     kind = "kernel"
     needs_token = True
     kernel: str
-    initrd: str | None
+    initrd: tuple[str, ...]
     arguments: tuple[str, ...]
 
     @classmethod
@@ -38,24 +38,28 @@ class Kernel(Target):
         for argument in arguments:
             if not (isinstance(argument, str) and _ARGUMENT.fullmatch(argument)):
                 raise BootError(f"{where}: argument {argument!r} cannot be passed through iPXE: no spaces, quotes, ${{, ||, &&")
-        initrd = text_field(value, "initrd", _FILE, where) if value.get("initrd") is not None else None
-        return cls(name, text_field(value, "kernel", _FILE, where), initrd, tuple(arguments))
+        initrd = value.get("initrd") or []
+        files = initrd if isinstance(initrd, list) else [initrd]
+        initrds = tuple(text_field({"initrd": file}, "initrd", _FILE, where) for file in files)
+        return cls(name, text_field(value, "kernel", _FILE, where), initrds, tuple(arguments))
 
     @property
     def files(self) -> tuple[str, ...]:
-        return (self.kernel, *([self.initrd] if self.initrd else []))
+        return (self.kernel, *self.initrd)
 
     def script(self, loader: Loader, boot: Boot) -> str:
         return {Loader.IPXE: self._ipxe}[loader](boot)
 
     def _ipxe(self, boot: Boot) -> str:
         base = f"{boot.url}/boot"
-        initrd = ["initrd=initrd"] if self.initrd else []  # under UEFI the kernel asks for it by this name
+        # Under UEFI the kernel asks for them by these names.
+        initrds = {f"initrd{number or ''}": file for number, file in enumerate(self.initrd)}
+        words = [*(f"initrd={name}" for name in initrds), *self._command_line(boot)]
         lines = [
             "#!ipxe",
             f"# {boot.mac} boots {self.name}; written by reimage.lab, removed when the machine is disarmed",
-            f"kernel --name kernel {base}/{self.kernel} {' '.join([*initrd, *self._command_line(boot)])} || goto failed",
-            *([f"initrd --name initrd {base}/{self.initrd} || goto failed"] if self.initrd else []),
+            f"kernel --name kernel {base}/{self.kernel} {' '.join(words)} || goto failed",
+            *(f"initrd --name {name} {base}/{file} || goto failed" for name, file in initrds.items()),
             "boot || goto failed",
             ":failed",
             f"echo reimage.lab: {self.name} did not start; in 10 s this machine goes on to its own disk",

@@ -45,12 +45,28 @@ def test_a_target_without_a_kind_is_a_kernel(layout: Layout) -> None:
     assert old.arguments == new.arguments == ("quiet",)
 
 
+def test_a_kernel_is_given_all_files_of_its_initramfs_in_their_order(layout: Layout) -> None:
+    """The last one is the site's own: it has the keys that may log in. Under UEFI the kernel asks for each by its name."""
+    (layout.http / "automation/site.img").touch()
+    files = ["automation/initrd.img", "automation/site.img"]
+    declare(layout, automation={"kernel": "automation/vmlinuz", "initrd": files})
+    arm(layout, MAC, "automation")
+    lines = layout.script(MAC).read_text().splitlines()
+    assert " initrd=initrd initrd=initrd1 reimage.url=" in lines[2]
+    assert lines[3:5] == [
+        "initrd --name initrd http://10.77.1.2/boot/automation/initrd.img || goto failed",
+        "initrd --name initrd1 http://10.77.1.2/boot/automation/site.img || goto failed",
+    ]
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
         ({"kind": "iso"}, "target 'odd': kind 'iso' is unknown: choose one of kernel, local"),
         ({"kind": ["local"]}, r"target 'odd': kind \['local'\] is unknown"),
         ({"kind": "local", "kernel": "vmlinuz"}, "target 'odd': kind local has no `kernel`; it has no fields"),
+        ({"kernel": "vmlinuz", "initrd": ["initrd.img", ["site.img"]]}, "target 'odd': `initrd`"),
+        ({"kernel": "vmlinuz", "initrd": ["initrd.img", "../site.img"]}, "target 'odd': `initrd`"),
         ({"kernel": "vmlinuz", "argument": ["x"]}, "kind kernel has no `argument`; it has `kernel`, `initrd`, `arguments`"),
     ],
 )

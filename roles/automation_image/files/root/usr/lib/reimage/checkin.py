@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tell the boot server who and where this machine is: ``checkin INTERFACE``."""
+"""Write who and where this machine is, for the boot server: ``checkin INTERFACE``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import urllib.request
-from email.utils import formatdate
 from pathlib import Path
 
 SENT = Path("/run/reimage/checkin.json")
@@ -74,27 +72,16 @@ def facts(interface: str, mac: str) -> dict[str, object]:
     }
 
 
-def record(interface: str, mac: str) -> str:
-    """Return the check-in as text: the same one again unless the address is another, for a second, different one is refused."""
+def record(interface: str, mac: str) -> None:
+    """Write the check-in: the same one again unless the address is another, for a second, different one is refused."""
     text = read(str(SENT))
     if not text or json.loads(text)["address"] != address(interface):
-        text = json.dumps(facts(interface, mac))
-        SENT.write_text(text)
-    return text
+        SENT.write_text(json.dumps(facts(interface, mac)))
 
 
 def main() -> None:
-    """Send it."""
-    given = parameters()
-    url, token = given.get("reimage.url"), given.get("reimage.token")
-    if not url or not token:
-        return
-    text = record(sys.argv[1], given.get("reimage.mac") or read(f"/sys/class/net/{sys.argv[1]}/address"))
-    # By the date the server sees how wrong this machine's clock is.
-    headers = {"Date": formatdate(usegmt=True)}
-    request = urllib.request.Request(f"{url}/checkin/{token}/checkin.json", text.encode(), headers, method="PUT")
-    with urllib.request.urlopen(request, timeout=20):
-        pass
+    """Write it; main sends it."""
+    record(sys.argv[1], parameters().get("reimage.mac") or read(f"/sys/class/net/{sys.argv[1]}/address"))
 
 
 if __name__ == "__main__":
