@@ -29,5 +29,6 @@ def named(temporary: str, shown: str) -> Iterator[None]:
     try:
         yield
     except ReimageError as error:
-        error.args = (re.sub(re.escape(temporary) + r"(?![\w-])", lambda _found: shown, str(error)),)
+        longer = r"(?!\d)" if temporary[-1].isdigit() else ""
+        error.args = (re.sub(re.escape(temporary) + longer, lambda _found: shown, str(error)),)
         raise

@@ -12,16 +12,19 @@ version_added: 0.1.0
 description:
   - Reads a folder that Clonezilla or FOG saved a disk in, or the disk file of a virtual machine, and captures it into an image
     store like a disk.
-  - Disk files are read in place, through QEMU's storage daemon and FUSE. Folders are unpacked to a sparse disk file first,
-    with partclone, in O(work_folder).
+  - Disk files are read in place, through QEMU's storage daemon and FUSE; so is the one disk of an OVA, after it was compared with
+    the manifest. Folders are unpacked to a sparse disk file first, with partclone, in O(work_folder).
+  - A disk file that is compressed (gzip, zstd, xz, lzma, bzip2, lz4) is unpacked there too, whatever it holds; so are partclone's
+    image of a whole disk, which FOG makes of type C(Raw Image), and a dynamic VHD that QEMU would cut.
   - A folder or disk file with a missing, truncated or damaged part is refused, with the name of the part. Nothing is written to
     the store before a folder was read to its end. Checksums that the folder holds are checked.
   - Of a folder only its own regular files are read. One with a link in the place of a file is refused; the folder itself may be
     reached through a link.
-  - Runs where the store is, as root. It needs partclone, sfdisk and losetup, and qemu-img and qemu-storage-daemon for disk files.
+  - Runs where the store is, as root. It needs partclone, sfdisk and losetup, qemu-img and qemu-storage-daemon for disk files, and
+    the Python libraries zstandard and lz4 for what is compressed with them.
 notes:
-  - Not read are folders of several disks, of LVM by logical volume, of disks with sectors of 4096 bytes, encrypted ones, and what
-    ntfsclone or partimage made.
+  - Not read are folders and archives of several disks, of LVM by logical volume, of disks with sectors of 4096 bytes, encrypted
+    ones, and what ntfsclone or partimage made.
   - A resizable image of FOG becomes what it was made of. Its filesystems fill their partitions again.
 author: The reimage.lab authors (@reimage-lab)
 extends_documentation_fragment: [reimage.lab.attributes, reimage.lab.image.destination]
@@ -37,7 +40,7 @@ options:
   format:
     description: What made O(source). With V(auto), its content tells.
     type: str
-    choices: [auto, clonezilla, fog, raw, qcow2, vmdk, vhdx, vdi]
+    choices: [auto, clonezilla, fog, raw, qcow2, vmdk, vhdx, vdi, vhd, ova, compressed]
     default: auto
   description:
     description: What a person should know of this version. The default says where it came from.
@@ -48,7 +51,8 @@ options:
     type: int
     default: 3
   work_folder:
-    description: Where a folder is unpacked to, and removed afterwards. It takes as much space as the filesystems use.
+    description:
+      - Where a folder or compressed file is unpacked to, and removed afterwards. It takes as much space as the filesystems use.
     type: path
     default: /var/tmp
   progress_file:
@@ -108,7 +112,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.reimage.lab.plugins.module_utils.entry import run_module
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.disks import claimed
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import RAW
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.sniffing import RAW
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import (
     IMPORT_FORMATS,
     check_source,

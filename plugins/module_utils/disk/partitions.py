@@ -44,7 +44,7 @@ def read_partitions(device: Device) -> tuple[str, list[TableEntry]]:
         # Before it there may be remarks, as on a logical partition that was deleted.
         table = json.loads(said[said.index(b"{") :])["partitiontable"]
     except CommandError as error:
-        raise DiskError(f"disk {device.path}: there is no partition table: {error}") from error
+        raise DiskError(f"disk {device.path}: there is no partition table: {unpartitioned(device) or error}") from error
     sector = device.sector_size
     return table["label"], [
         TableEntry(
@@ -58,6 +58,15 @@ def read_partitions(device: Device) -> tuple[str, list[TableEntry]]:
         )
         for row in table.get("partitions", [])
     ]
+
+
+def unpartitioned(device: Device) -> str:
+    """Return what to tell a person of a disk that holds something else than partitions, nothing if blkid does not know it.
+
+    FAT, NTFS and exFAT begin with the mark of a partition table, which is then an empty one.
+    """
+    kind = blkid(device.path, 0, device.size).get("TYPE")
+    return f"it holds {kind} itself; put that into a partition of another disk, and take that disk" if kind else ""
 
 
 def blkid(path: str, start: int, size: int) -> dict[str, str]:

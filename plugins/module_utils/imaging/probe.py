@@ -16,7 +16,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.regis
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.survey import Survey
 from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import FarError, check_header, from_backup
 from ansible_collections.reimage.lab.plugins.module_utils.disk.mbr import read_links
-from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import TableEntry, blkid, read_partitions, unpartitioned
 from ansible_collections.reimage.lab.plugins.module_utils.disk.signatures import signatures
 from ansible_collections.reimage.lab.plugins.module_utils.disk.tables import open_table
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
@@ -46,7 +46,7 @@ def probe(device: Device, accept: Sequence[str] = ()) -> Found:
     """
     label, partitions = read_partitions(device)
     if not partitions:
-        raise ImagingError(f"disk {device.path}: the partition table is empty")
+        raise ImagingError(f"disk {device.path}: the partition table is empty: {unpartitioned(device) or 'partition it'}")
     if any(partition.type == "ee" for partition in partitions):
         raise ImagingError(
             f"disk {device.path}: its GUID partition table is damaged, or the disk was cut short: mend it with gdisk"

@@ -19,6 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk i
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.streams import (
     BZIP2,
     GZIP,
+    LZ4,
     PLAIN,
     XZ,
     ZSTD,
@@ -31,7 +32,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import L
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.own_files import file_size, open_file
 
 Count = Callable[[int], None]
-_KINDS = {"gz": GZIP, "zst": ZSTD, "xz": XZ, "bz2": BZIP2, "uncomp": PLAIN}
+_KINDS = {"gz": GZIP, "zst": ZSTD, "xz": XZ, "lzma": XZ, "lz4": LZ4, "bz2": BZIP2, "uncomp": PLAIN}
 # What has no ending of its own is a stream from a time when the compression was not in the name.
 _FILE = re.compile(
     r"\.(?P<filesystem>[A-Za-z0-9+_]+)-(?P<tool>ptcl-img|img)"
@@ -40,6 +41,8 @@ _FILE = re.compile(
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9!_-]*")
 _SUMS = {"MD5SUMS": "md5", "SHA1SUMS": "sha1", "SHA256SUMS": "sha256", "SHA512SUMS": "sha512", "B2SUMS": "blake2b"}
 _SUM = re.compile(r"\b([0-9a-f]{32,128})[ *]{1,2}(?:\./)?(\S+)")
+# "Id" is what sfdisk wrote before it knew GPTs.
+_PROTECTION = re.compile(r"\b(?:Id|type)= *ee\b")
 _LARGEST_TEXT = 1 << 20
 _LARGEST_DESCRIPTION = 64 << 20
 
@@ -72,7 +75,7 @@ class Folder:
 
         :param count: Is told how many bytes were read.
         """
-        disk.write_table(self._text(self._table.name), self._disk_size(), str(self._table))
+        self._write_table(disk)
         partitions = disk.partitions()
         self._refuse_unknown({self._partition_name(partition.number) for partition in partitions})
         work = [(partition, self._source(partition)) for partition in partitions]
@@ -163,8 +166,18 @@ class Folder:
             if name not in known:
                 raise ImagingError(f"{self._table} names no partition {name}, which the folder holds: it is truncated")
 
+    def _write_table(self, disk: WorkDisk) -> None:
+        """Make the disk with its partitions. The sfdisk of old times saw of a GPT only the entry that protects it."""
+        text = self._text(self._table.name)
+        gpt = self._folder / f"{self._disk_name}-gpt-1st"
+        if _PROTECTION.search(text) and gpt.exists():
+            backup = self._bytes(self._need(f"{self._disk_name}-gpt-2nd").name, LARGEST_HEAD)
+            disk.write_gpt(self._bytes(gpt.name, LARGEST_HEAD), backup, str(gpt))
+        else:
+            disk.write_table(text, self._disk_size(), str(self._table))
+
     def _write_head(self, disk: WorkDisk, first: int) -> None:
-        is_gpt = re.search(r"^label:\s*gpt", self._text(self._table.name), re.MULTILINE)
+        is_gpt = disk.is_gpt
         head = self._bytes(self._need(f"{self._disk_name}-mbr").name, LARGEST_HEAD)
         if len(head) < SECTOR:
             raise ImagingError(f"{self._folder / self._disk_name}-mbr has {len(head)} bytes instead of {SECTOR}: it is truncated")
@@ -204,8 +217,12 @@ class Folder:
             pass
 
     def _missing(self, name: str) -> ImagingError:
-        lvm = " (Clonezilla keeps LVM by logical volume, which is not supported)" if any(self._folder.glob("lvm_*")) else ""
-        return ImagingError(f"{self._folder}: partition {name} is missing: there is no file {name}.*-ptcl-img*{lvm}")
+        why = ""
+        if any(self._folder.glob("lvm_*")):
+            why = " (Clonezilla keeps LVM by logical volume, which is not supported)"
+        elif not (self._folder / "disk").exists():
+            why = " (the folder is of some partitions, by saveparts, and an image is of a disk: save it again with savedisk)"
+        return ImagingError(f"{self._folder}: partition {name} is missing: there is no file {name}.*-ptcl-img*{why}")
 
     def _need(self, name: str) -> Path:
         if not (self._folder / name).is_file():

@@ -22,13 +22,15 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
 
 SECTOR = 512
-_LARGEST_DISK = 32 << 40  # bytes
+LARGEST_DISK = 32 << 40  # bytes
 _EXTENDED = ("5", "f", "85", "c5")
 _RESERVED = "E3C9E316-0B5C-4DB8-817D-F92DF00215AE"
 _BOOT_LOADER = "21686148-6449-6E6F-744E-656564454649"
 _BOOT_CODE = 440
 _MAPPED_WRONGLY = ("vfat", "btrfs")  # by partclone 0.3.23, if they are FAT12, or have copies
-_ENTRY = re.compile(r"^[^\s:]+\s*:.*?start=\s*(\d+)\s*,\s*size=\s*(\d+)", re.MULTILINE)
+_GPT_SIGNATURE = b"EFI PART"
+_BACKUP_AT = SECTOR + 32  # where a GPT's header says which sector is the disk's last
+_ENTRY = re.compile(r"^([^\s:]+)\s*:.*?start=\s*(\d+)\s*,\s*size=\s*(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -66,19 +68,56 @@ class WorkDisk:
         self.path = path
         self.warnings: list[str] = []
 
+    def make(self, size: int) -> None:
+        """Make the disk anew, empty."""
+        with self.path.open("wb") as file:
+            file.truncate(size)
+
     def write_table(self, script: str, size: int, what: str) -> None:
         """Make the disk anew, with the partitions that C(sfdisk --dump) printed elsewhere.
 
         :param size: The size of the original disk in bytes, or 0 if only the table tells.
         :param what: The file that I(script) came from, for error messages.
+        :raises ImagingError: It is no table, or sfdisk makes another one of it.
         """
         needed = _size(script, what)
-        with self.path.open("wb") as file:
-            file.truncate(max(size, needed))
+        self.make(max(size, needed))
+        lines = script.splitlines()
+        rows = [(_number(found[1]), int(found[2]), int(found[3]), line) for line in lines for found in _ENTRY.finditer(line)]
+        # In another order, sfdisk would number logical partitions otherwise. Before 2014 it printed unused entries too.
+        wanted = sorted(row for row in rows if row[2])
+        others = [line for line in lines if not _ENTRY.match(line)]
         try:
-            run(["sfdisk", "--quiet", "--force", "--no-reread", str(self.path)], data=script.encode())
+            text = "\n".join([*others, *(line for *_place, line in wanted), ""])
+            run(["sfdisk", "--quiet", "--force", "--no-reread", str(self.path)], data=text.encode())
         except CommandError as error:
             raise ImagingError(f"{what} is not a partition table that sfdisk understands: {error}") from error
+        with Device(str(self.path)) as device:
+            made = [(entry.number, entry.start // SECTOR, entry.size // SECTOR) for entry in read_partitions(device)[1]]
+        if sorted(made) != [tuple(place) for *place, _line in wanted]:
+            raise ImagingError(
+                f"{what} is not the partition table of a disk: sfdisk makes another one of it; copy the folder again"
+            )
+
+    def write_gpt(self, first: bytes, backup: bytes, what: str) -> None:
+        """Make the disk anew, with a GPT that was saved as bytes, from the disk's beginning and up to its end.
+
+        :param what: The file that I(first) came from, for error messages.
+        """
+        last = int.from_bytes(first[_BACKUP_AT : _BACKUP_AT + 8], "little")
+        if len(first) < 2 * SECTOR or first[SECTOR : SECTOR + 8] != _GPT_SIGNATURE:
+            raise ImagingError(f"{what} is no GUID partition table: it is truncated or damaged; copy the folder again")
+        size = (sectors(str(last), what) + 1) * SECTOR
+        self.make(size)
+        with self.path.open("r+b") as file:
+            file.write(first)
+            file.seek(max(0, size - len(backup)))
+            file.write(backup)
+
+    @property
+    def is_gpt(self) -> bool:
+        """Whether its table is a GPT."""
+        return self.head(len(_GPT_SIGNATURE), SECTOR) == _GPT_SIGNATURE
 
     def write_head(self, data: bytes, end: int) -> None:
         """Put the boot code of I(data), a disk's first bytes, before the table, and what stands behind the table up to I(end)."""
@@ -107,6 +146,12 @@ class WorkDisk:
     def device(self, partition: Partition, *, write: bool = False) -> Iterator[str]:
         """Have a partition as a block device for a while."""
         with loop_device(str(self.path), partition.start, partition.size, write=write) as loop:
+            yield loop
+
+    @contextmanager
+    def whole(self) -> Iterator[str]:
+        """Have the whole disk as a block device for a while, to be written."""
+        with loop_device(str(self.path), 0, self.path.stat().st_size, write=True) as loop:
             yield loop
 
     def complete(self, partition: Partition, *, mapped: bool) -> None:
@@ -181,9 +226,15 @@ def sectors(text: str, what: str) -> int:
 
     :param what: The file, for error messages.
     """
-    if len(text) > len(str(_LARGEST_DISK)) or int(text) * SECTOR > _LARGEST_DISK:
+    if len(text) > len(str(LARGEST_DISK)) or int(text) * SECTOR > LARGEST_DISK:
         raise ImagingError(f"{what} speaks of {text:.30} sectors, which no disk has: it is damaged")
     return int(text)
+
+
+def _number(node: str) -> int:
+    """Return the number of a partition that is called C(/dev/sda1), C(/dev/nvme0n1p1) or such, 0 if there is none."""
+    digits = node[len(node.rstrip("0123456789")) :]
+    return int(digits) if 0 < len(digits) < 4 else 0
 
 
 def _size(script: str, what: str) -> int:
@@ -193,7 +244,7 @@ def _size(script: str, what: str) -> int:
             f"{what} is of a disk with sectors of {sector[1]:.20} bytes, which a disk file does not have: restore the folder to"
             " such a disk with the program that made it, and capture that"
         )
-    ends = [sectors(start, what) + sectors(size, what) for start, size in _ENTRY.findall(script)]
+    ends = [sectors(start, what) + sectors(size, what) for _node, start, size in _ENTRY.findall(script)]
     if not ends:
         raise ImagingError(f"{what} names no partition: it is empty, truncated, or not what sfdisk prints")
     last = re.search(r"^last-lba:\s*(\d+)", script, re.MULTILINE)

@@ -26,6 +26,10 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.own_files impo
 Count = Callable[[int], None]
 _PART = re.compile(r"d(\d+)p(\d+)\.img(?:\.(\d{3}))?")
 _SWAP = re.compile(r"^(?:\S*[a-z])?(\d{1,3})\s+([0-9A-Fa-f-]{36})\s*$", re.MULTILINE)
+# The minimum is what the partitions were shrunk to; alone, it still says where they are.
+_TABLES = ("d1.partitions", "d1.original.partitions", "d1.minimum.partitions")
+_OLD = ("sys.img", "sys.img.000", "rec.img.000")
+_WHOLE = "d1.img"
 _LARGEST_TEXT = 1 << 20
 _GPT_SIGNATURE = b"EFI PART"
 _LARGEST_HEAD = 2048 * SECTOR
@@ -37,9 +41,7 @@ _NO_SPLIT = 1 << 62
 
 def is_folder(folder: Path) -> bool:
     """Return whether a folder looks like one that FOG made."""
-    return any(
-        (folder / name).exists() for name in ("d1.mbr", "d1.partitions", "d1.minimum.partitions", "d1.original.partitions")
-    )
+    return any((folder / name).exists() for name in ("d1.mbr", *_TABLES, *_OLD, _WHOLE))
 
 
 class Folder:
@@ -133,10 +135,16 @@ class Folder:
         return {int(number): uuid for number, uuid in _SWAP.findall(_read(path))} if path.exists() else {}
 
     def _find_table(self) -> Path:
-        # The minimum is what the partitions were shrunk to; alone, it still says where they are.
-        for name in ("d1.partitions", "d1.original.partitions", "d1.minimum.partitions"):
+        for name in _TABLES:
             if (self._folder / name).is_file():
                 return self._folder / name
+        if (self._folder / _WHOLE).exists():
+            raise ImagingError(f"{self._folder} holds a disk in one file: name that as the source, {self._folder / _WHOLE}")
+        if any((self._folder / name).exists() for name in _OLD):
+            raise ImagingError(
+                f"{self._folder} is of an old FOG that kept no partition table (sys.img): deploy it with FOG, capture it again"
+                " with one of today, and import that"
+            )
         raise ImagingError(f"{self._folder / 'd1.partitions'} is missing: copy the folder again")
 
     def _write_head(self, disk: WorkDisk, first: int) -> None:

@@ -21,16 +21,21 @@ try:
     import zstandard
 except ImportError:
     zstandard = None  # type: ignore[assignment]
+try:
+    from lz4 import frame as lz4_frame
+except ImportError:
+    lz4_frame = None
 
 # The algorithm and the hex digest that a file should have.
 Checksum = Tuple[str, str]
-PLAIN, GZIP, ZSTD, XZ, BZIP2 = "plain", "gzip", "zstd", "xz", "bzip2"
+PLAIN, GZIP, ZSTD, XZ, BZIP2, LZ4 = "plain", "gzip", "zstd", "xz", "bzip2", "lz4"
 _MAGIC = {
     b"\x1f\x8b": GZIP,
     b"\x28\xb5\x2f\xfd": ZSTD,
     b"\xfd7zXZ\0": XZ,
+    b"\x5d\0\0": XZ,  # what lzma made before xz; the same library reads both
     b"BZh": BZIP2,
-    b"\x04\x22\x4d\x18": "lz4",
+    b"\x04\x22\x4d\x18": LZ4,
     b"\x89LZO": "lzop",
     b"LZIP": "lzip",
     b"LRZI": "lrzip",
@@ -91,7 +96,11 @@ def _blocks(file: BinaryIO, digest: Any, count: Callable[[int], None]) -> Iterat
 def sniff(path: Path) -> str:
     """Return how a file is compressed, C(PLAIN) if it does not look compressed."""
     with open_file(path.parent, path.name) as file:
-        head = file.read(8)
+        return kind_of(file.read(8))
+
+
+def kind_of(head: bytes) -> str:
+    """Return how something is compressed that begins with I(head), C(PLAIN) if it does not look compressed."""
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), PLAIN)
 
 
@@ -119,9 +128,9 @@ def unpacked(parts: Parts, kind: str, count: Callable[[int], None]) -> Iterator[
                     piece = memoryview(b"")
                     if decoder.eof:
                         # Parallel compressors make a stream of several independent ones.
-                        piece = memoryview(decoder.unused_data)
+                        piece = memoryview(decoder.unused_data or b"")
                         decoder, between = _decoder(kind, parts), True
-    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, *_ZSTD_ERRORS) as error:
+    except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError, *_ZSTD_ERRORS) as error:
         raise ImagingError(f"{parts} is damaged, and cannot be decompressed ({kind}): {error}") from error
     if not between:
         raise ImagingError(f"{parts.paths[-1]} ends too early: it is truncated, or a part that belongs behind it is missing")
@@ -140,6 +149,10 @@ def _decoder(kind: str, parts: Parts) -> Any:
         return lzma.LZMADecompressor()
     if kind == BZIP2:
         return bz2.BZ2Decompressor()
+    if kind == LZ4:
+        if lz4_frame is None:
+            raise ImagingError("the Python library lz4 is not installed here: install python3-lz4")
+        return lz4_frame.LZ4FrameDecompressor()
     raise ImagingError(f"{parts} is compressed with {kind}, which is not read here: save it again with zstd or gzip")
 
 

@@ -14,12 +14,20 @@ from typing import Iterator, Union
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.device import Device
 from ansible_collections.reimage.lab.plugins.module_utils.disk.partitions import read_partitions
+from ansible_collections.reimage.lab.plugins.module_utils.errors import named
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import Captured, capture, new_version
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.deploy import deploy
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.errors import ImagingError
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import clonezilla, clonezilla_writer, fog
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign import clonezilla, clonezilla_writer, compressed, fog
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk import SECTOR, work_disk
-from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import FORMATS, create, raw_view, sniff
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.disk_file import (
+    FOREIGN,
+    FORMATS,
+    check_disk_file,
+    create,
+    raw_view,
+)
+from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.sniffing import COMPRESSED, RAW, sniff
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import Index
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import NONE
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.progress import Callback, Meter
@@ -32,7 +40,7 @@ AUTO, CLONEZILLA, FOG = "auto", "clonezilla", "fog"
 _FOLDERS = {CLONEZILLA: clonezilla, FOG: fog}
 _WRITERS = {CLONEZILLA: clonezilla_writer.write, FOG: fog.write}
 EXPORT_FORMATS = (*_FOLDERS, *FORMATS)
-IMPORT_FORMATS = (AUTO, *EXPORT_FORMATS)
+IMPORT_FORMATS = (AUTO, *EXPORT_FORMATS, *FOREIGN, COMPRESSED)
 
 Folder = Union[clonezilla.Folder, fog.Folder]
 
@@ -46,7 +54,9 @@ def detect(source: Path, kind: str = AUTO) -> str:
             return kind
         found = next((name for name, module in _FOLDERS.items() if module.is_folder(source)), "")
         if kind != AUTO or not found:
-            raise ImagingError(f"{source} is a folder, and none that Clonezilla or FOG made{_but(kind)}")
+            inside = [path for path in source.iterdir() if path.is_file()][:2]
+            file = f"; if the disk is in a file, name that as the source: {inside[0]}" if len(inside) == 1 else ""
+            raise ImagingError(f"{source} is a folder, and none that Clonezilla or FOG made{_but(kind)}{file}")
         return found
     if not (source.is_file() or source.is_block_device()):
         raise ImagingError(f"{source} is neither a folder, nor a file, nor a disk")
@@ -80,21 +90,38 @@ def import_image(
     store.refuse_version(name, version)
     kind = detect(source, kind)
     description = description or f"imported from {source.name} ({kind})"
-    if kind in FORMATS:
-        with raw_view(source, kind) as disk:
-            _refuse_cut(disk, source)
-            return capture(store, disk, name, version, level=level, description=description, callback=callback)
-    folder = _open(source, kind)
-    with work_disk(work_folder) as work:
-        meter = Meter(f"{name}/{version}", callback)
-        meter.start("unpacking", folder.size)
-        try:
-            folder.unpack(work, meter.add)
-        except OSError as error:
-            raise ImagingError(f"{source} cannot be unpacked to {work.path.parent}: {error}") from error
-        captured = capture(store, str(work.path), name, version, level=level, description=description, callback=callback)
-        captured.warnings[:0] = work.warnings
+    with _as_disk(source, kind, work_folder, Meter(f"{name}/{version}", callback)) as (disk, warnings):
+        _refuse_cut(disk, source)
+        captured = capture(store, disk, name, version, level=level, description=description, callback=callback)
+        captured.warnings[:0] = warnings
         return captured
+
+
+@contextmanager
+def _as_disk(source: Path, kind: str, work_folder: str, meter: Meter) -> Iterator[tuple[str, list[str]]]:
+    """Have what another program saved as a raw disk for a while, and what a person should know of it.
+
+    Errors name the source, whatever it is unpacked to.
+    """
+    if kind not in (*_FOLDERS, COMPRESSED):
+        with raw_view(source, kind, work_folder=work_folder) as disk:
+            yield disk, []
+        return
+    folder = _open(source, kind) if kind in _FOLDERS else None
+    with work_disk(work_folder) as work, named(str(work.path), str(source)):
+        meter.start("unpacking", folder.size if folder else source.stat().st_size)
+        try:
+            if folder:
+                folder.unpack(work, meter.add)
+            else:
+                compressed.unpack(source.resolve(), work, meter.add)
+        except OSError as error:
+            raise ImagingError(f"{source} cannot be unpacked to {work.path.parent}: {error.strerror}") from error
+        inner = RAW if folder else sniff(work.path)
+        if inner == COMPRESSED:
+            raise ImagingError(f"{source} is compressed twice, or by several programs: decompress it, and import the result")
+        with raw_view(work.path, inner, work_folder=work_folder) as disk:
+            yield disk, work.warnings
 
 
 def check_source(source: Path, kind: str) -> str:
@@ -102,6 +129,8 @@ def check_source(source: Path, kind: str) -> str:
     kind = detect(source, kind)
     if kind in _FOLDERS:
         _open(source, kind)
+    elif kind != COMPRESSED:
+        check_disk_file(source, kind)
     return kind
 
 
