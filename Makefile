@@ -54,6 +54,10 @@ test-integration: setup ## Run the tests that need root: real disks, tools and s
 test: setup ## Run all tests: unit, integration, molecule and the whole virtual lab
 	pytest -q -n 2 tests/e2e tests/integration tests/unit
 
+fuzz: setup ## Change disks, folders and disk files in thousands of ways and try to import them (REIMAGE_FUZZ, REIMAGE_FUZZ_SEED)
+	REIMAGE_FUZZ=$${REIMAGE_FUZZ:-100} REIMAGE_FUZZ_SEED=$${REIMAGE_FUZZ_SEED:-$$RANDOM} \
+	  pytest -q tests/integration/imaging/test_hostile_disks.py
+
 bench: setup ## Measure against FOG's and Clonezilla's own pipelines
 	scripts/install-packages bindep.txt bench
 	PYTHONPATH=var/collections python tests/bench/bench.py --document

@@ -54,6 +54,8 @@ def used(disk: str, start: int, size: int, where: str, survey: Survey) -> Extent
         if None in found:
             return whole("a logical volume is not linear")
         spans = [span for span in found if span is not None]
+        if any(offset < first * 512 or length <= 0 or offset + length > size for offset, length in spans):
+            return whole("its metadata leads out of it")
         if len(spans) > 1:
             survey.warnings.append(f"{where}: logical volume {name}, in several pieces, is captured whole")
             pairs += spans

@@ -19,7 +19,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.command import run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.lock import holders, locked
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.errors import HardwareError
 
-_COLUMNS = "PATH,TYPE,SIZE,MODEL,SERIAL,WWN,TRAN,RM,RO,MOUNTPOINTS,FSTYPE"
+_COLUMNS = "PATH,TYPE,SIZE,MODEL,SERIAL,WWN,TRAN,RM,RO,MOUNTPOINTS"
 _TEXTS = ("serial", "wwn", "model")
 _SIZES = ("size_min", "size_max")
 _STACKED = ("lvm", "crypt", "raid0", "raid1", "raid4", "raid5", "raid6", "raid10", "mpath", "dm")

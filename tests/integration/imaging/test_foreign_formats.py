@@ -149,10 +149,19 @@ def raw_of_fog(disk: Path, folder: Path) -> Path:
     return folder / "raw"
 
 
+def split_raw_of_fog(disk: Path, folder: Path) -> Path:
+    (folder / "images").mkdir()
+    sh("split", "-a", "3", "-d", "-b", "50k", raw_of_fog(disk, folder), folder / "images/lab.")
+    assert (folder / "images/lab.001").exists()
+    with pytest.raises(ReimageError, match=r"name that as the source: .*/lab\.000$"):
+        check_source(folder / "images", "auto")
+    return folder / "images/lab.000"
+
+
 WORK: list[Callable[[Path, Path], Path]] = [
     packed("gzip", "-c"), packed("zstd", "-qc"), packed("xz", "-c"), packed("bzip2", "-c"), packed("lz4", "-qc"),
     packed("lzma", "-c"), parallel_gzip, ova, ova_with_qcow2, ova_with_vhd, compressed_ova, dynamic_vhd, fixed_vhd,
-    vhd_of_virtualbox, compressed_qcow2, raw_of_fog,
+    vhd_of_virtualbox, compressed_qcow2, raw_of_fog, split_raw_of_fog,
 ]  # fmt: skip
 
 
@@ -170,9 +179,12 @@ def test_disk_in_a_file_becomes_the_same_image(
 
 
 def encrypted(disk: Path, folder: Path) -> Path:
-    secret, options = "secret,id=key,data=abc", "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"
-    sh("qemu-img", "create", "-q", "-f", "qcow2", "--object", secret, "-o", options, folder / "secret.qcow2", "8M")
-    return folder / "secret.qcow2"
+    """By its header only: QEMU takes seconds to derive a key."""
+    path = convert(disk, folder / "secret.qcow2", "qcow2")
+    with path.open("r+b") as file:
+        file.seek(32)
+        file.write(struct.pack(">I", 1))
+    return path
 
 
 def differencing_vhd(disk: Path, folder: Path) -> Path:
@@ -214,7 +226,7 @@ def archive(*names: str) -> Callable[[Path, Path], Path]:
 
 
 def twice(disk: Path, folder: Path) -> Path:
-    return packed("xz", "-c")(packed("gzip", "-c")(disk, folder).rename(folder / "pc.gz"), folder)
+    return packed("zstd", "-qc")(packed("gzip", "-c")(disk, folder).rename(folder / "pc.gz"), folder)
 
 
 def filesystem(*command: str) -> Callable[[Path, Path], Path]:
@@ -292,9 +304,9 @@ def test_what_is_larger_than_any_disk_is_not_unpacked_to_its_end(
     store: PathStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is made lower, for it would take hours to reach."""
-    monkeypatch.setattr(compressed, "LARGEST_DISK", 1 << 30)
-    (tmp_path / "bomb").write_bytes(sh("zstd", "-qc", data=bytes(64 * MIB)) * 17)
-    refused(store, tmp_path / "bomb", r"holds more than 1024 MiB, which no disk has: it is damaged")
+    monkeypatch.setattr(compressed, "LARGEST_DISK", 64 * MIB)
+    (tmp_path / "bomb").write_bytes(sh("zstd", "-qc", data=bytes(16 * MIB)) * 5)
+    refused(store, tmp_path / "bomb", r"holds more than 64 MiB, which no disk has: it is damaged")
 
 
 def test_lines_of_a_table_in_any_order(old_disk: Path, tmp_path: Path) -> None:
@@ -312,7 +324,7 @@ def test_lines_of_a_table_in_any_order(old_disk: Path, tmp_path: Path) -> None:
 def test_table_of_which_sfdisk_makes_another_one(old_disk: Path, tmp_path: Path) -> None:
     """A logical partition before the ones with lower numbers, which C(sfdisk) puts into another place."""
     text = sh("sfdisk", "--dump", old_disk).decode().replace(str(old_disk), "/dev/sda").replace("/dev/sda6", "/dev/sda7")
-    with work_disk(str(tmp_path)) as work, pytest.raises(ReimageError, match=r"pt\.sf is (no|not a) partition table"):
+    with work_disk(str(tmp_path)) as work, pytest.raises(ReimageError, match=r"pt\.sf is .*: sfdisk makes another one of it"):
         work.write_table(text, 0, "pt.sf")
 
 

@@ -26,7 +26,7 @@ def unpack(source: Path, disk: WorkDisk, count: Callable[[int], None]) -> None:
     :param count: Is told how many bytes were read.
     :raises ImagingError: It is damaged, cut off, not of a whole disk, or larger than any disk.
     """
-    parts = Parts([source])
+    parts = Parts(_parts(source))
     blocks = unpacked(parts, sniff(source), count)
     head = b""
     for block in blocks:
@@ -47,6 +47,14 @@ def unpack(source: Path, disk: WorkDisk, count: Callable[[int], None]) -> None:
     disk.make(_bounded(size, source))
     with disk.whole() as device:
         partclone.restore(everything, device, size, str(source), plain=False)
+
+
+def _parts(source: Path) -> list[Path]:
+    """Return the files of a stream that was split as FOG does, C(.000), C(.001), …, given the first; else that file."""
+    found = [source]
+    while source.suffix == ".000" and source.with_suffix(f".{len(found):03}").is_file():
+        found.append(source.with_suffix(f".{len(found):03}"))
+    return found
 
 
 def _write(blocks: Iterator[bytes], disk: WorkDisk, source: Path) -> None:

@@ -43,6 +43,8 @@ _MAGIC = {
 _READ = 1 << 20
 # A little of a compressed file can be very many zeros: a block of zstd takes four bytes for 128 KiB.
 _SLICE = 1024
+# Of xz, whose files say how much they want; -9 takes 65 MiB.
+_MOST_MEMORY = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _decoder(kind: str, parts: Parts) -> Any:
     if kind == GZIP:
         return zlib.decompressobj(wbits=31)
     if kind == XZ:
-        return lzma.LZMADecompressor()
+        return lzma.LZMADecompressor(memlimit=_MOST_MEMORY)
     if kind == BZIP2:
         return bz2.BZ2Decompressor()
     if kind == LZ4:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,9 @@ _WRITERS = {CLONEZILLA: clonezilla_writer.write, FOG: fog.write}
 EXPORT_FORMATS = (*_FOLDERS, *FORMATS)
 IMPORT_FORMATS = (AUTO, *EXPORT_FORMATS, *FOREIGN, COMPRESSED)
 
+# What is not the first of the files that FOG splits a stream into.
+_LATER_PART = re.compile(r"\.(?!000)\d{3}$")
+
 Folder = Union[clonezilla.Folder, fog.Folder]
 
 
@@ -54,7 +58,7 @@ def detect(source: Path, kind: str = AUTO) -> str:
             return kind
         found = next((name for name, module in _FOLDERS.items() if module.is_folder(source)), "")
         if kind != AUTO or not found:
-            inside = [path for path in source.iterdir() if path.is_file()][:2]
+            inside = [path for path in source.iterdir() if path.is_file() and not _LATER_PART.search(path.name)][:2]
             file = f"; if the disk is in a file, name that as the source: {inside[0]}" if len(inside) == 1 else ""
             raise ImagingError(f"{source} is a folder, and none that Clonezilla or FOG made{_but(kind)}{file}")
         return found

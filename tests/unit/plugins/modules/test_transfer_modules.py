@@ -19,6 +19,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import I
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.modules import image_export, image_import
 
+MIB = 1 << 20
+
 
 def call(module: ModuleType, capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:
     with patch_module_args(options), pytest.raises(SystemExit):
@@ -55,11 +57,15 @@ def test_version_that_exists_is_not_imported_again(store: str, capsys: pytest.Ca
 
 
 def test_check_mode_looks_at_the_source(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = tmp_path / "disk.qcow2"
-    source.write_bytes(b"QFI\xfb" + bytes(100))
+    source = tmp_path / "disk.vhd"
+    footer = struct.pack(">8s40xQ4xI", b"conectix", MIB, 2).ljust(512, b"\0")
+    source.write_bytes(bytes(MIB) + footer)
     options = {"store": store, "name": "lab", "version": "2", "_ansible_check_mode": True}
     result = call(image_import, capsys, source=str(source), **options)
-    assert (result["changed"], result["format"]) == (True, "qcow2")
+    assert (result["changed"], result["format"]) == (True, "vhd")
+    source.write_bytes(bytes(MIB // 2) + footer)
+    cut = call(image_import, capsys, source=str(source), **options)
+    assert cut["failed"] and f"is truncated: it has {MIB // 2} bytes of {MIB}" in cut["msg"]
     missing = call(image_import, capsys, source=str(tmp_path / "nothing"), **options)
     assert missing["failed"] and "nothing does not exist" in missing["msg"]
     assert PathStore(Path(store)).versions("lab") == ["1"]

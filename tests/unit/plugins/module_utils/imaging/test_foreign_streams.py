@@ -10,6 +10,7 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import zlib
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ PACKERS = {
     "zstd": lambda data: zstandard.ZstdCompressor().compress(data),
     "xz": lzma.compress,
     "bzip2": bz2.compress,
+    "lz4": pytest.importorskip("lz4.frame").compress,
 }
 
 
@@ -90,10 +92,20 @@ def test_checksum_names_the_damaged_part(tmp_path: Path) -> None:
         content(Parts(parts.paths, sums), PLAIN)
 
 
+def test_file_that_wants_all_the_memory_is_refused(tmp_path: Path) -> None:
+    """xz reserves what the header of a block asks for, here 4 GiB."""
+    data = bytearray(lzma.compress(b"disk"))
+    assert data[14:16] == b"\x21\x01"  # LZMA2, and one byte, which is the size of the dictionary
+    data[16] = 40
+    data[20:24] = zlib.crc32(data[12:20]).to_bytes(4, "little")
+    with pytest.raises(ReimageError, match=r"cannot be decompressed.*[Mm]emory"):
+        content(split(tmp_path, bytes(data), 10_000), "xz")
+
+
 def test_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "image"
-    path.write_bytes(b"\x04\x22\x4d\x18" + CONTENT)
-    with pytest.raises(ReimageError, match="lz4"):
+    path.write_bytes(b"LZIP" + CONTENT)
+    with pytest.raises(ReimageError, match="is compressed with lzip, which is not read here"):
         content(Parts([path]), sniff(path))
 
 
