@@ -38,7 +38,7 @@ _FILE = re.compile(
     r"\.(?P<filesystem>[A-Za-z0-9+_]+)-(?P<tool>ptcl-img|img)"
     r"(\.(?P<kind>gz|zst|xz|bz2|uncomp|lz4|lzo|lzma|lzip|lrz))?(\.(?P<part>[a-z]{2,3}))?"
 )
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9!_-]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9!_-]{0,63}")
 _SUMS = {"MD5SUMS": "md5", "SHA1SUMS": "sha1", "SHA256SUMS": "sha256", "SHA512SUMS": "sha512", "B2SUMS": "blake2b"}
 _SUM = re.compile(r"\b([0-9a-f]{32,128})[ *]{1,2}(?:\./)?(\S+)")
 # "Id" is what sfdisk wrote before it knew GPTs.

@@ -189,7 +189,7 @@ def _open(source: Path, kind: str) -> Folder:
     try:
         return clonezilla.Folder(source) if kind == CLONEZILLA else fog.Folder(source)
     except OSError as error:
-        raise ImagingError(f"{source} cannot be read: {error}") from error
+        raise ImagingError(f"{source} cannot be read: {error.strerror}") from error
 
 
 @contextmanager
