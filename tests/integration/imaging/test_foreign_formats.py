@@ -328,6 +328,19 @@ def test_table_of_which_sfdisk_makes_another_one(old_disk: Path, tmp_path: Path)
         work.write_table(text, 0, "pt.sf")
 
 
+@pytest.mark.parametrize(("tool", "ending"), [("lz4", "lz4"), ("lzma", "lzma"), ("xz", "xz")])
+def test_clonezillas_folder_with_other_compression(disk: Path, store: PathStore, tmp_path: Path, tool: str, ending: str) -> None:
+    """As C(ocs-sr -z8), C(-z4) and C(-z5) name and make the files."""
+    export_image(store, capture(store, str(disk), "pc", "1").index, tmp_path / "folder", CLONEZILLA)
+    (tmp_path / "folder/SHA1SUMS").unlink()
+    for path in (tmp_path / "folder").glob("*.zst.aa"):
+        path.with_name(path.name.replace(".zst.aa", f".{ending}")).write_bytes(sh(tool, "-c", data=sh("zstd", "-dqc", path)))
+        path.unlink()
+    index = import_image(store, "pc", "2", tmp_path / "folder").index
+    found = deploy(store, index, str(disk), dry_run=True)
+    assert (found.changed, found.differing) == (False, [])
+
+
 def test_clonezillas_folder_of_a_gpt_from_when_sfdisk_knew_none(disk: Path, store: PathStore, tmp_path: Path) -> None:
     export_image(store, capture(store, str(disk), "pc", "1").index, tmp_path / "folder", CLONEZILLA)
     (tmp_path / "folder/SHA1SUMS").unlink()
