@@ -13,6 +13,8 @@ description:
   - Reads the used blocks of every partition of a disk once, and stores them as compressed, content-addressed chunks, straight
     into the store. Chunks that the store has already are not stored again.
   - The disk is never written to.
+  - Of a filesystem whose used blocks nobody can tell, all bytes are captured, with a warning. One that needs other disks, or is
+    longer than its partition, is refused. C(docs/filesystems.md) has the table.
   - The image becomes visible all at once, when it is complete. A capture that was interrupted leaves only chunks, which the
     next one finds.
 author: The reimage.lab authors (@reimage-lab)

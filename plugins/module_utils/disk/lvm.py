@@ -39,8 +39,8 @@ def used(disk: str, start: int, size: int, where: str, survey: Survey) -> Extent
 
     try:
         text, headers = (_dump(kind, disk, start, size) for kind in ("metadata", "headers"))
-    except CommandError as error:
-        return whole(f"its metadata cannot be read: {error}")
+    except CommandError:
+        return whole("its metadata cannot be read (pvck tells more)")
     first, extent = _number(text, "pe_start"), _number(text, "extent_size")
     if text.count("pe_start = ") != 1 or not first or not extent:
         return whole("its volume group has others")
