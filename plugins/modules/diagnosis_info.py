@@ -163,13 +163,15 @@ def describe(layout: Layout, configuration: Configuration, mac: str, macs: list[
     if arming is None:
         return Server(own_addresses(), scripts, expired=expired)
     waiting = [path for path in layout.arrivals.glob(f"{arming.token}@*.json") if arrived_at(path) < now - UNJUDGED]
-    ahead = arming.armed_at - now
+    ahead, target = arming.armed_at - now, configuration.targets.get(arming.target)
+    files = target.files if target is not None else ()
     return Server(
         own_addresses(),
         scripts,
         armed=True,
-        target=configuration.targets.get(arming.target),
+        target=target,
         outcome=load_outcome(layout, arming),
+        sizes={name: (layout.http / name).stat().st_size for name in files if (layout.http / name).is_file()},
         waiting=len(waiting),
         clock_off=ahead if ahead > CLOCKS_DIFFER else 0.0,
     )

@@ -162,6 +162,13 @@ STAGES = (
         lambda seen: ", ".join(seen.target_files),
     ),
     Stage(
+        "file_cut",
+        "it has begun to fetch a file by HTTP, and has not got it whole",
+        "look at its screen: the PC stopped reading, as one does that has too little memory, or its network broke off",
+        lambda seen, _now: bool(seen.cut_files),
+        lambda seen: ", ".join(seen.cut_files),
+    ),
+    Stage(
         "kernel_refused",
         "it has fetched its kernel, and not the initramfs",
         "look at its screen: Secure Boot starts a kernel only if it is signed, and a PC needs memory for both",
@@ -193,7 +200,7 @@ STAGES = (
         "http_blocked",
         "its loader runs, and none of its requests by HTTP arrives",
         "let TCP 80, or boot_server_port, through from its network to the boot server",
-        lambda seen, _now: seen.told_url > 0 and bool(seen.addresses) and not (seen.requests or seen.others),
+        lambda seen, _now: seen.loader_runs and bool(seen.addresses) and not (seen.requests or seen.others),
         lambda seen: ", ".join(seen.loaders),
     ),
     Stage(

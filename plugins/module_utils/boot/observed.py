@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Callable, Iterable, Iterator, Sequence
+from typing import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.boot.journal import Asked, Journal, Sent
 from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.target import Target
@@ -23,7 +23,10 @@ UNCONFIRMED = 20.0  # seconds
 
 @dataclass(frozen=True)
 class Server:
-    """This boot server: its own addresses, the names of the machine's scripts, what it is armed with, and its check-ins."""
+    """This boot server: its own addresses, the names of the machine's scripts, what it is armed with, and its check-ins.
+
+    C(sizes) are those of the files of the target, in bytes.
+    """
 
     addresses: frozenset[str]
     scripts: frozenset[str]
@@ -33,6 +36,7 @@ class Server:
     outcome: Outcome | None = None
     waiting: int = 0
     clock_off: float = 0.0
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -75,9 +79,27 @@ class Seen:
 
     @property
     def target_files(self) -> list[str]:
-        """Those files of its target that it fetched, in the order of the target."""
-        names = self.server.target.files if self.server.target else ()
-        return [name for name in names if self.fetched(lambda uri, name=name: uri == f"/boot/{name}")]  # type: ignore[misc]
+        """Those files of its target that it fetched whole, in the order of the target."""
+        return [name for name in self._asked_files() if any(map(self._is_whole, self._of(name)))]
+
+    @property
+    def cut_files(self) -> list[str]:
+        """Those files of its target that it has begun to fetch, and has not got whole."""
+        return [name for name in self._asked_files() if not any(map(self._is_whole, self._of(name)))]
+
+    def _asked_files(self) -> list[str]:
+        return [name for name in (self.server.target.files if self.server.target else ()) if self._of(name)]
+
+    def _of(self, name: str) -> list[Request]:
+        return self.fetched(lambda uri: uri == f"/boot/{name}")
+
+    def _is_whole(self, request: Request) -> bool:
+        return request.status == 206 or request.bytes >= self.server.sizes.get(request.uri[len("/boot/") :], 0)
+
+    @property
+    def loader_runs(self) -> bool:
+        """Whether a loader was started: it was told, or has fetched by TFTP, what to do."""
+        return self.told_url > 0 or any(name.endswith((".cfg", ".ipxe")) for name in self.loaders)
 
     @property
     def loaders(self) -> list[str]:
@@ -123,7 +145,8 @@ def _truly_sent(files: Sequence[Sent], told: Sequence[float]) -> Iterator[Sent]:
     before = 0.0
     for sent in files:
         began = max((at for at in told if at <= sent.at), default=0.0)
-        lost = (sent.file, began) in cut or (began > 0 and sent.at - max(began, before) > UNCONFIRMED)
+        first = began > 0 and before < began  # a loader that another one loads may be large
+        lost = (sent.file, began) in cut or (first and sent.at - began > UNCONFIRMED)
         if sent.how == "sent" and lost:
             cut.add((sent.file, began))
             yield replace(sent, how="cut")

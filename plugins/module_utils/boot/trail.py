@@ -29,6 +29,7 @@ class Request:
     client: str
     uri: str
     status: int = 200
+    bytes: int = 0
 
 
 def requests_seen(layout: Layout, configuration: Configuration, arming: Arming) -> list[dict[str, Any]]:
@@ -91,7 +92,8 @@ def all_requests(configuration: Configuration, since: float) -> Iterator[Request
         except ValueError:
             continue  # the first line is cut, the last may be half written
         if isinstance(entry, dict) and float(entry.get("at", 0)) >= since:
-            yield Request(float(entry["at"]), str(entry.get("client")), str(entry.get("uri")), int(entry.get("status", 0)))
+            client, uri = str(entry.get("client")), str(entry.get("uri"))
+            yield Request(float(entry["at"]), client, uri, int(entry.get("status", 0)), int(entry.get("bytes", 0)))
 
 
 def _scripts(layout: Layout, arming: Arming) -> list[str]:

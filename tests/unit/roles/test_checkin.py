@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.boot.loaders import Loader
+from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
 
 PROGRAMS = Path(__file__).resolve().parents[3] / "roles/automation_image/files/root/usr/lib/reimage"
 
@@ -50,9 +50,12 @@ def test_check_in_is_repeated_as_it_was(tmp_path: Path, monkeypatch: pytest.Monk
     assert json.loads(recorded()) == {"address": "10.77.1.102", "disks": 2}
 
 
-def test_scripts_of_every_boot_loader_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scripts_of_every_boot_loader_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script that is overlooked could start the machine with a token that is not taken, again and again."""
-    assert {loader.value for loader in Loader} <= set(load("unarmed", monkeypatch).SUFFIXES)
+    unarmed, asked = load("unarmed", monkeypatch), []
+    monkeypatch.setattr(unarmed, "answer", lambda url: (asked.append(url.rpartition("/")[2]), (404, ""))[1])
+    assert unarmed.disarmed("http://10.77.1.2", "0" * 32, "52-54-00-77-01-01")
+    assert {path.name for path in Layout(tmp_path).scripts("52:54:00:77:01:01")} <= set(asked)
 
 
 def test_whoever_has_a_shell_on_the_console_is_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import Boo
 from ansible_collections.reimage.lab.plugins.module_utils.boot.journal import Journal, Sent, parse_journal
 from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.registry import read_target
 from ansible_collections.reimage.lab.plugins.module_utils.boot.observed import Seen, Server, observe
-from ansible_collections.reimage.lab.plugins.module_utils.boot.packets import Capture, read_capture
+from ansible_collections.reimage.lab.plugins.module_utils.boot.packets import Capture, Dhcp, read_capture
 from ansible_collections.reimage.lab.plugins.module_utils.boot.trail import Request, all_requests
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -133,16 +133,22 @@ def test_loader_of_a_bios_that_does_nothing_is_not_laid_on_secure_boot() -> None
 
 
 def test_shim_and_grub_are_followed_as_ipxe_is() -> None:
-    """GRUB asks for several files that are not there, and then for its script."""
-    address = "10.79.1.110"
-    seen = Seen(Server(OURS, frozenset({"52-54-00-79-00-01.cfg"}), armed=True, target=TARGET), answered=1.0, uefi=True)
-    seen.addresses = {address}
-    seen.tftp = [Sent(2.0 + step, address, name, how) for step, (name, how) in enumerate([
-        ("shimx64.efi", "sent"), ("revocations.efi", "missing"), ("grubx64.efi", "sent"), ("grub.cfg", "missing")
-    ])]  # fmt: skip
-    assert verdict(seen).stage == "loader_refused"
-    seen.requests = [Request(9.0, address, "/boot/machines/52-54-00-79-00-01.cfg")]
-    assert verdict(seen).stage == "no_kernel"
+    """A PC with Secure Boot, whose GRUB took half a minute to load, and stopped reading the initramfs."""
+    log = Configuration("http://10.77.1.2", {}, str(BOOTS / "grub-requests"))
+    whole = Recorded(Capture(), parse_journal((BOOTS / "grub-journal").read_text().splitlines()), list(all_requests(log, 0)))
+    target = read_target("automation", {"kernel": "automation/vmlinuz", "initrd": "automation/initrd.img"}, "test")
+    mac, sizes = "52:54:00:77:01:02", {"automation/vmlinuz": 8222656, "automation/initrd.img": 60625956}
+    server = Server(frozenset({"10.77.1.2"}), frozenset({f"{mac}.grub"}), armed=True, target=target, sizes=sizes)
+
+    def stage(files: int, requests: int) -> tuple[str, list[str]]:
+        journal = Journal(whole.journal.asked, whole.journal.sent[:files])
+        capture = Capture([Dhcp(1.0, "0.0.0.0", mac, "request", True, True, "", "10.77.1.102")])
+        seen = observe([mac], server, capture, journal, whole.requests[:requests])
+        return verdict(seen).stage, seen.loaders
+
+    assert stage(2, 0) == ("loader_refused", ["shimx64.efi"])
+    assert stage(99, 0) == ("http_blocked", ["shimx64.efi", "grubx64.efi", "grub.cfg"])
+    assert [stage(99, requests)[0] for requests in (1, 2, 3)] == ["no_kernel", "kernel_refused", "file_cut"]
 
 
 def test_clock_of_the_server_that_went_back_is_told(recorded: Recorded) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 PROC = Path("/proc")
 RUN = Path("/run/reimage")
-SUFFIXES = ("ipxe", "cfg")  # of the scripts of all boot loaders; a test compares them
 LARGEST_SCRIPT = 1 << 16
 SECOND_CONSOLE = 4 << 8 | 2  # the number of tty2
 SSH_IS_CONNECTED = re.compile(r"^ *\d+: [0-9A-F]+:0016 [0-9A-F]+:[0-9A-F]{4} 01 ", re.MULTILINE)
@@ -39,7 +38,7 @@ def disarmed(url: str, token: str, card: str) -> bool:
     """Whether the boot server has closed the token, and would not start this machine with it again."""
     if answer(f"{url}/checkin/{token}/open")[0] != 404:
         return False
-    scripts = [answer(f"{url}/boot/machines/{card}.{suffix}") for suffix in SUFFIXES]
+    scripts = [answer(f"{url}/boot/machines/{name}") for name in (f"{card}.ipxe", f"{card.replace('-', ':')}.grub")]
     return all(status == 404 or (status == 200 and token not in script) for status, script in scripts)
 
 
