@@ -83,6 +83,8 @@ def _refuse_kind(disk: str, label: str, partitions: Sequence[TableEntry]) -> Non
 def _head(device: Device, label: str, partitions: Sequence[TableEntry], warnings: list[str]) -> bytes:
     """Return the bytes before the first partition, with a GPT that is whole."""
     first = min(partition.start for partition in partitions)
+    if first < (2 if label == "gpt" else 1) * device.sector_size:
+        raise ImagingError(f"disk {device.path}: a partition begins in the partition table, at byte {first}: remove it first")
     head = device.read(0, min(first, LARGEST_HEAD))
     if first > LARGEST_HEAD:
         warnings.append(

@@ -234,6 +234,21 @@ def take(store: PathStore, source: Path, *, folder: bool) -> str:
     return said
 
 
+def test_partition_that_begins_in_the_table_is_refused(material: Path, tmp_path: Path) -> None:
+    """One of the first sector, which only the copy at the disk's end has; the table at its beginning is damaged."""
+    disk = Path(shutil.copy(material / "gpt", tmp_path))
+    data = bytearray(disk.read_bytes())
+    header, entries = len(data) - SECTOR, len(data) - 33 * SECTOR
+    data[SECTOR] ^= 1
+    data[entries + 3 * 128 : entries + 4 * 128] = data[entries : entries + 32] + bytes(16) + bytes(80)
+    data[header + 88 : header + 92] = struct.pack("<I", zlib.crc32(data[entries : entries + 128 * 128]))
+    data[header + 16 : header + 20] = bytes(4)
+    data[header + 16 : header + 20] = struct.pack("<I", zlib.crc32(data[header : header + 92]))
+    disk.write_bytes(data)
+    (tmp_path / "store").mkdir()
+    assert "a partition begins in the partition table, at byte 0" in take(PathStore(tmp_path / "store"), disk, folder=False)
+
+
 CASES: list[tuple[str, Mutation, int]] = [
     ("mbr", change_mbr, 25), ("gpt", change_gpt, 25), ("lvm", change_lvm, 20), ("clonezilla", change_folder, 6),
     ("fog", change_folder, 6), ("qcow2.file", change_head, 4), ("vdi.file", change_head, 3), ("vhdx.file", change_head, 3),
