@@ -11,7 +11,7 @@ short_description: Set what a machine's next network boot gets
 description:
   - Arms a machine, so that it boots a target such as C(automation) from the network, or disarms it, so that it gets no
     answer and starts its own disk. A machine that was never armed gets no answer.
-  - Arming makes a token, the folder that the token opens for the machine's check-in, the machine's iPXE script, and
+  - Arming makes a token, the folder that the token opens for the machine's check-in, the machine's scripts for iPXE and GRUB, and
     last the file that has dnsmasq answer it. Disarming takes all of that away.
   - An arming with a token expires after the bound that the role P(reimage.lab.boot_server#role) sets, so that a machine
     whose run is gone starts its own disk again. Arming it again, a run that holds it, and its own progress put that off.

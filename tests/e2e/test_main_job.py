@@ -62,6 +62,13 @@ def test_machine_that_nobody_armed_started_its_own_disk(demo: str) -> None:
     assert "pc-04" not in records()
 
 
+def test_pc_with_secure_boot_was_started_by_signed_grub(demo: str) -> None:
+    """What its production says of Secure Boot is in the demo's own proof."""
+    log = (ROOT / "var/lab/machines/lab-server/rootfs/var/log/nginx/reimage.log").read_text()
+    assert '"uri": "/boot/machines/52:54:00:77:01:02.grub", "status": 200' in log
+    assert json.loads((ROOT / "var/lab/pcs/pc-02.json").read_text())["secure_boot"] is True
+
+
 def test_report_has_every_machine_and_needs_no_network(demo: str) -> None:
     report = json.loads((ROOT / "var/report/report.json").read_text())
     page = (ROOT / "var/report/report.html").read_text()

@@ -40,7 +40,8 @@ class Layout:
         return self.root / "hosts" / dashed(mac)
 
     def script(self, mac: str, loader: Loader = Loader.IPXE) -> Path:
-        return self.http / "machines" / f"{dashed(mac)}.{loader.value}"
+        """Return the script of a card; each loader asks for it by the address as it can write it."""
+        return self.http / "machines" / f"{mac if loader is Loader.GRUB else dashed(mac)}.{loader.value}"
 
     def scripts(self, mac: str) -> list[Path]:
         """Return the scripts of a card, one for each loader."""

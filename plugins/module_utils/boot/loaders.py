@@ -13,3 +13,4 @@ class Loader(Enum):
     """A boot loader; its value is the suffix of the scripts that it reads."""
 
     IPXE = "ipxe"
+    GRUB = "grub"

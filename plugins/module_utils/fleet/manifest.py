@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator
 
+from ansible_collections.reimage.lab.plugins.module_utils.boot.loaders import Loader
 from ansible_collections.reimage.lab.plugins.module_utils.errors import InvalidNameError
 from ansible_collections.reimage.lab.plugins.module_utils.fleet.errors import FleetError
 from ansible_collections.reimage.lab.plugins.module_utils.mac import parse_mac
@@ -25,7 +26,8 @@ except ImportError:  # only a manifest in YAML needs it
     yaml = None  # type: ignore[assignment]
 
 REQUIRED = ("name", "mac")
-_KNOWN = (*REQUIRED, "image", "version", "location", "address", "groups")
+_KNOWN = (*REQUIRED, "image", "version", "location", "loader", "address", "groups")
+LOADERS = tuple(loader.value for loader in Loader)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -42,6 +44,7 @@ class Machine:
     image: str = ""
     version: str = ""
     location: str = ""
+    loader: str = ""
     address: str = ""
     groups: tuple[str, ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class Machine:
             "reimage_image": self.image,
             "reimage_version": self.version,
             "reimage_location": self.location,
+            "reimage_loader": self.loader,
             "ansible_host": self.address,
         }
         return {key: value for key, value in {**known, **self.extra}.items() if value not in ("", None)}
@@ -160,9 +164,11 @@ def _machine(place: str, row: dict[str, Any]) -> Machine:
     address = row.get("address", "")
     if address and not _is_address(address):
         raise ManifestError(f"{place}: {name}: {address!r} is neither an IP address nor a DNS name")
+    if row.get("loader") and row["loader"] not in LOADERS:
+        raise ManifestError(f"{place}: {name}: loader {row['loader']!r} is unknown: choose one of {', '.join(LOADERS)}")
     groups = tuple(group for group in re.split(r"[ ;]+", row.get("groups", "")) if group)
     extra = {key: value for key, value in row.items() if key not in _KNOWN}
-    texts = {key: row.get(key, "") for key in ("image", "version", "location")}
+    texts = {key: row.get(key, "") for key in ("image", "version", "location", "loader")}
     return Machine(name=name, macs=macs, address=address, groups=groups, extra=extra, **texts)
 
 

@@ -19,8 +19,9 @@ from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageE
 from ansible_collections.reimage.lab.plugins.module_utils.lab.errors import LabError
 from ansible_collections.reimage.lab.plugins.module_utils.lab.qmp import Monitor
 
-_OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
-_OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+# Code and variables; with Microsoft's keys enrolled, for Secure Boot.
+_OVMF = ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd")
+_OVMF_SECURE = ("/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 _STOP_TIMEOUT = 20
 
 
@@ -32,10 +33,17 @@ class Definition:
     namespace: str
     mac: str
     firmware: str = "bios"
+    secure_boot: bool = False
     memory: int = 1024
     accelerator: str = "tcg"
     serial: str = ""
     uuid: str = ""
+    network_boot: str = "pxe"
+
+    @property
+    def ovmf(self) -> tuple[str, str]:
+        """UEFI's code, and the variables that it begins with."""
+        return _OVMF_SECURE if self.secure_boot else _OVMF
 
 
 class Pc:
@@ -71,6 +79,9 @@ class Pc:
         serial = it.serial or it.name
         arguments = ["qemu-system-x86_64", "-name", it.name, "-daemonize", "-pidfile", str(self.file("pid"))]
         machine = "q35" if it.firmware == "uefi" else "pc"  # iPXE's ROM hangs on an emulated q35 under SeaBIOS
+        if it.secure_boot:  # the variables are the firmware's own: no system may write them
+            machine += ",smm=on"
+            arguments += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         arguments += ["-machine", f"{machine},accel={it.accelerator}", "-m", str(it.memory), "-smp", "1", "-rtc", "base=utc"]
         arguments += ["-display", "none", "-vga", "std", "-serial", f"file:{self.file('serial.log')}"]
         arguments += ["-qmp", f"unix:{self.file('qmp')},server=on,wait=off"]
@@ -84,9 +95,11 @@ class Pc:
         identity = ["type=1", "manufacturer=reimage.lab", "product=Virtual PC", f"serial={serial}"]
         arguments += ["-smbios", ",".join([*identity, f"uuid={it.uuid}"] if it.uuid else identity)]
         if it.firmware == "uefi":
-            arguments += ["-drive", f"if=pflash,format=raw,readonly=on,file={_OVMF_CODE}"]
+            arguments += ["-drive", f"if=pflash,format=raw,readonly=on,file={it.ovmf[0]}"]
             arguments += ["-drive", f"if=pflash,format=raw,file={self.file('vars')}"]
             arguments += ["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]  # it would wait for minutes
+            if it.network_boot == "http":
+                arguments += ["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]
         return arguments
 
     def start(self) -> None:
@@ -94,7 +107,7 @@ class Pc:
         if not self.file("raw").exists():
             raise LabError(f"PC {self._name}: its disk {self.file('raw')} is missing: start the lab again")
         if self.definition.firmware == "uefi" and not self.file("vars").exists():
-            shutil.copyfile(_OVMF_VARS, self.file("vars"))
+            shutil.copyfile(self.definition.ovmf[1], self.file("vars"))
         self.file("qmp").unlink(missing_ok=True)
         try:
             run(["nsenter", f"--net=/run/netns/{self.definition.namespace}", *self.arguments()], timeout=60)

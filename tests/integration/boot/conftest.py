@@ -23,7 +23,16 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Lay
 
 PROJECT = Path(__file__).resolve().parents[3]
 ROLE = PROJECT / "roles/boot_server"
+PROXY = PROJECT / "roles/proxy_dhcp"
+LOADERS = PROJECT / "var/cache/lab/loaders"  # the virtual lab's, too
+MIRROR = "http://deb.debian.org/debian"
 WEB_SERVER = "www-data"
+
+
+def fetch_loaders(destination: Path, *more: str, cache: Path = LOADERS, mirror: str = MIRROR) -> subprocess.CompletedProcess[str]:
+    """Run what the role proxy_dhcp runs."""
+    words = [PROXY / "files/signed-loaders", cache, destination, mirror, f"{MIRROR}-security", "amd64", *more]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
 
 
 def render(role: Path, variables: dict[str, Any], **templates: Path) -> None:

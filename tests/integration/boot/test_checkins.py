@@ -223,7 +223,10 @@ class TestMachineThatIsNotArmedAnyMore:
         """The boot server is damaged: a restart would be the first of many."""
         web_server.layout.inbox(arming.token).rmdir()
         assert check_in(web_server, arming, MACHINE) == 404
-        assert not self.leaves(web_server, arming)
+        for script in web_server.layout.scripts(MAC):
+            kept = script.rename(script.with_suffix(".kept"))
+            assert not self.leaves(web_server, arming)  # for the other loader's has it
+            kept.rename(script)
         web_server.layout.inbox(arming.token).mkdir()
 
     def test_it_stays_where_the_boot_server_does_not_answer(self, web_server: WebServer, arming: Arming) -> None:

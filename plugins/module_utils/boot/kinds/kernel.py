@@ -15,7 +15,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.boot.kinds.target impo
 from ansible_collections.reimage.lab.plugins.module_utils.boot.loaders import Loader
 from ansible_collections.reimage.lab.plugins.module_utils.mac import dashed
 
-# What iPXE hands on as it is: no spaces, no quotes, none of its own operators and variables.
+# What iPXE and, in single quotes, GRUB hand on as it is: no spaces, no quotes, none of iPXE's own operators and variables.
 _ARGUMENT = re.compile(r"(?!.*(?:\$\{|\|\||&&))[A-Za-z0-9_.,:;/@%+=~\[\]{}$|&^*!?<>()-]{1,512}")
 _FILE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.+/-]{0,200}")
 
@@ -37,7 +37,9 @@ class Kernel(Target):
             raise BootError(f"{where}: `arguments` must be a list")
         for argument in arguments:
             if not (isinstance(argument, str) and _ARGUMENT.fullmatch(argument)):
-                raise BootError(f"{where}: argument {argument!r} cannot be passed through iPXE: no spaces, quotes, ${{, ||, &&")
+                raise BootError(
+                    f"{where}: argument {argument!r} cannot be passed through a boot loader: no spaces, quotes, ${{, ||, &&"
+                )
         initrd = value.get("initrd") or []
         files = initrd if isinstance(initrd, list) else [initrd]
         initrds = tuple(text_field({"initrd": file}, "initrd", _FILE, where) for file in files)
@@ -48,7 +50,7 @@ class Kernel(Target):
         return (self.kernel, *self.initrd)
 
     def script(self, loader: Loader, boot: Boot) -> str:
-        return {Loader.IPXE: self._ipxe}[loader](boot)
+        return {Loader.IPXE: self._ipxe, Loader.GRUB: self._grub}[loader](boot)
 
     def _ipxe(self, boot: Boot) -> str:
         base = f"{boot.url}/boot"
@@ -65,6 +67,19 @@ class Kernel(Target):
             f"echo reimage.lab: {self.name} did not start; in 10 s this machine goes on to its own disk",
             "sleep 10",
             "exit 1",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _grub(self, boot: Boot) -> str:
+        initrds = " ".join(f"{boot.grub_path}/boot/{file}" for file in self.initrd)
+        arguments = " ".join(f"'{argument}'" for argument in self._command_line(boot))
+        lines = [
+            f"# {boot.mac} boots {self.name}; written by reimage.lab, removed when the machine is disarmed",
+            f"if linux {boot.grub_path}/boot/{self.kernel} {arguments}; then",
+            f"  if initrd {initrds}; then boot; fi" if initrds else "  boot",
+            "fi",
+            f"echo 'reimage.lab: {self.name} did not start; in 10 s this machine goes on to its own disk'",
+            "sleep 10",
         ]
         return "\n".join(lines) + "\n"
 

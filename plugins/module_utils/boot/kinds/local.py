@@ -26,4 +26,5 @@ class Local(Target):
         return cls(name)
 
     def script(self, loader: Loader, boot: Boot) -> str:
-        return {Loader.IPXE: f"#!ipxe\n# {boot.mac} goes on to its own disk\nexit 1\n"}[loader]
+        said = f"# {boot.mac} goes on to its own disk\n"
+        return {Loader.IPXE: f"#!ipxe\n{said}exit 1\n", Loader.GRUB: said}[loader]

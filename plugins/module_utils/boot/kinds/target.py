@@ -27,6 +27,20 @@ class Boot:
     card: str
     token: str
 
+    @property
+    def grub_path(self) -> str:
+        """The URL as GRUB writes it, C((http,SERVER)) and a path.
+
+        :raises BootError: GRUB has no HTTPS.
+        """
+        scheme, _colon, rest = self.url.partition("://")
+        if scheme != "http":
+            raise BootError(
+                f"{self.url}: GRUB cannot fetch from there: it has no HTTPS, so `url` in boot.json must begin with http://"
+            )
+        server, slash, path = rest.partition("/")
+        return f"(http,{server}){slash}{path}"
+
 
 @dataclass(frozen=True)
 class Target(ABC):
@@ -52,7 +66,10 @@ class Target(ABC):
 
     @abstractmethod
     def script(self, loader: Loader, boot: Boot) -> str:
-        """Return what a loader runs to start this target. If that fails, the machine goes on to its own disk."""
+        """Return what a loader runs to start this target. If that fails, the machine goes on to its own disk.
+
+        At the end of a script for GRUB the file that reads it, C(grub.cfg) of the role C(proxy_dhcp), does that.
+        """
 
 
 def text_field(value: Mapping[str, Any], key: str, pattern: re.Pattern[str], where: str) -> str:

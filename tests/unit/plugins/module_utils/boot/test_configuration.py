@@ -39,9 +39,9 @@ def test_malformed_url_is_refused(layout: Layout, url: Any) -> None:
 
 
 @pytest.mark.parametrize("argument", ["a b", "a\nb", "x=${mac}", "a||b", "a&&b", '"a"', "", 7])
-def test_argument_that_ipxe_would_not_pass_on_is_refused(layout: Layout, argument: Any) -> None:
+def test_argument_that_a_loader_would_not_pass_on_is_refused(layout: Layout, argument: Any) -> None:
     configure(layout, targets={"automation": {"kernel": "vmlinuz", "arguments": [argument]}})
-    with pytest.raises(BootError, match=r"target 'automation': argument .* cannot be passed through iPXE"):
+    with pytest.raises(BootError, match=r"target 'automation': argument .* cannot be passed through a boot loader"):
         load_configuration(layout)
 
 

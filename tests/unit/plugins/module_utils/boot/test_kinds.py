@@ -97,6 +97,7 @@ def test_kind_without_a_token_opens_no_folder_and_shows_none(layout: Layout) -> 
     assert (change.changed, change.token) == (True, None) and change.armed_at
     assert not list(layout.checkins.iterdir())
     assert layout.script(MAC).read_text() == f"#!ipxe\n# {MAC} goes on to its own disk\nexit 1\n"
+    assert layout.script(MAC, Loader.GRUB).read_text() == f"# {MAC} goes on to its own disk\n"
     assert layout.hosts(MAC).read_text() == f"{MAC}\n"
     assert "token" not in change.after and str(before.token) not in change.before
     assert not arm(layout, MAC, "own_disk").changed

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
+from ansible_collections.reimage.lab.plugins.module_utils.boot.loaders import Loader
 from ansible_collections.reimage.lab.plugins.module_utils.boot.targets import MASK, arm, disarm
 
 MAC = "52:54:00:77:01:01"
@@ -41,6 +42,39 @@ def test_armed_machine_has_script_token_folder_and_answer(layout: Layout) -> Non
     ]
 
 
+def test_grub_gets_the_same_by_the_address_as_it_knows_it(layout: Layout) -> None:
+    token = arm(layout, MAC, "automation").token
+    assert (layout.root / "http/machines" / f"{MAC}.grub").read_text().splitlines() == [
+        f"# {MAC} boots automation; written by reimage.lab, removed when the machine is disarmed",
+        "if linux (http,10.77.1.2)/boot/automation/vmlinuz 'reimage.url=http://10.77.1.2'"
+        f" 'reimage.token={token}' 'reimage.mac={MAC}' 'BOOTIF=01-{NAME}' 'quiet'; then",
+        "  if initrd (http,10.77.1.2)/boot/automation/initrd.img; then boot; fi",
+        "fi",
+        "echo 'reimage.lab: automation did not start; in 10 s this machine goes on to its own disk'",
+        "sleep 10",
+    ]
+    disarm(layout, MAC, no_reload)
+    assert not list(layout.http.glob("machines/*"))
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("http://10.77.1.2:8080", "(http,10.77.1.2:8080)/boot/"), ("http://lab.example/site/a", "(http,lab.example)/site/a/boot/")],
+)
+def test_port_and_folder_of_the_boot_server_reach_grub(layout: Layout, url: str, path: str) -> None:
+    layout.configuration.write_text(json.dumps({**json.loads(layout.configuration.read_text()), "url": url}))
+    arm(layout, MAC, "automation")
+    assert f"linux {path}automation/vmlinuz " in layout.script(MAC, Loader.GRUB).read_text()
+
+
+def test_boot_server_that_grub_cannot_fetch_from_is_refused_before_anything_is_written(layout: Layout) -> None:
+    layout.configuration.write_text(json.dumps({**json.loads(layout.configuration.read_text()), "url": "https://10.77.1.2"}))
+    before = tree(layout)
+    with pytest.raises(BootError, match=r"https://10\.77\.1\.2: GRUB cannot fetch from there: it has no HTTPS"):
+        arm(layout, MAC, "automation")
+    assert tree(layout) == before
+
+
 def test_answer_comes_last(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """If arming is cut short anywhere, dnsmasq must not have been told to answer."""
     (layout.root / "hosts" / NAME).mkdir()  # the last step fails
@@ -59,7 +93,7 @@ def test_armed_again_keeps_the_token_and_changes_nothing(layout: Layout) -> None
     assert tree(layout) == before
 
 
-@pytest.mark.parametrize("lost", [f"hosts/{NAME}", f"http/machines/{NAME}.ipxe", "checkin/TOKEN"])
+@pytest.mark.parametrize("lost", [f"hosts/{NAME}", f"http/machines/{NAME}.ipxe", f"http/machines/{MAC}.grub", "checkin/TOKEN"])
 def test_what_was_lost_is_put_back_with_the_same_token(layout: Layout, lost: str) -> None:
     token = str(arm(layout, MAC, "automation").token)
     before = tree(layout)

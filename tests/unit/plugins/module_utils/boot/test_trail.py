@@ -59,6 +59,13 @@ def test_machine_may_boot_from_any_of_its_cards(layout: Layout) -> None:
     ]
 
 
+def test_script_that_grub_fetches_counts_too(layout: Layout, arming: Arming) -> None:
+    script = f"/boot/machines/{MAC}.grub"
+    assert seen(layout, arming, (1, "10.0.0.7", script, 200), (2, "10.0.0.7", KERNEL, 200)) == [f"{MAC}.grub", "vmlinuz"]
+    requests = list(trail.log_requests(load_configuration(layout), arming.armed_at))
+    assert trail.script_fetchers(layout, arming, requests) == ["10.0.0.7"]
+
+
 def test_only_the_end_of_a_long_log_is_read(layout: Layout, arming: Arming, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail, "_TAIL", 300)
     many: list[tuple[Any, ...]] = [(1, "10.0.0.7", SCRIPT, 200)] + [(2, "10.0.0.9", "/store/x", 200)] * 50

@@ -53,9 +53,18 @@ def test_field_that_is_left_empty_in_yaml_says_nothing(tmp_path: Path) -> None:
         read_manifest(manifest(tmp_path, "- {name: , mac: '52:54:00:77:01:01'}\n", "manifest.yml"))
 
 
+def test_column_loader_says_what_a_machine_loads_first(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "name,mac,loader\npc-01,525400770101,ipxe\npc-02,525400770102,grub\npc-03,525400770103,\n")
+    assert [machine.variables().get("reimage_loader") for machine in read_manifest(path)] == ["ipxe", "grub", None]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (
+            "name,mac,loader\npc-01,525400770101,pxelinux\n",
+            "csv:2: pc-01: loader 'pxelinux' is unknown: choose one of ipxe, grub",
+        ),
         (HEAD + "pc-01,52:54:00:77:01,,,,,\n", "manifest.csv:2: pc-01: '52:54:00:77:01' is not a MAC address"),
         (HEAD + "a,525400770101,,,,,\nb,52-54-00-77-01-01,,,,,\n", r"manifest.csv:3: MAC address .* already, at .*:2"),
         (HEAD + "a,525400770101,,,,,\nA,525400770102,,,,,\n", r"manifest.csv:3: name a is there already, at .*:2"),
