@@ -155,7 +155,7 @@ def from_backup(head: bytes, sector: int, size: int, read: Callable[[int, int], 
 
     :param size: The size of the disk, in bytes.
     :param read: Returns bytes of the disk, given offset and length.
-    :raises DiskError: The header of that one is damaged, too.
+    :raises DiskError: That one is damaged, too.
     """
     last = size // sector - 1
     header = read(last * sector, sector)
@@ -167,7 +167,10 @@ def from_backup(head: bytes, sector: int, size: int, read: Callable[[int, int], 
     ):
         raise DiskError("both copies of the GUID partition table are damaged")
     length = fields[_COUNT] * fields[_ENTRY_SIZE]
-    entries = read(fields[_ENTRIES_LBA] * sector, min(length, len(head)))
+    first = fields[_ENTRIES_LBA] * sector
+    if length > len(head) or first + length > size:
+        raise DiskError("both copies of the GUID partition table are damaged: the one at the end leads out of the disk")
+    entries = read(first, length)
     # They may have been moved out of the way of a boot loader.
     damaged = _HEADER.unpack_from(head, sector)[_ENTRIES_LBA]
     start = damaged if entries == head[damaged * sector : damaged * sector + length] else _ENTRIES

@@ -98,7 +98,10 @@ def _head(device: Device, label: str, partitions: Sequence[TableEntry], warnings
         except FarError as error:
             raise ImagingError(f"disk {device.path} cannot be captured: {error}") from error
         except DiskError as error:
-            head = from_backup(head, device.sector_size, device.size, device.read)
+            try:
+                head = from_backup(head, device.sector_size, device.size, device.read)
+            except DiskError as worse:
+                raise ImagingError(f"disk {device.path} cannot be captured: {worse}") from worse
             warnings.append(f"disk {device.path}: the image has the copy at the end of the disk, for {error}: mend it with gdisk")
     return head
 

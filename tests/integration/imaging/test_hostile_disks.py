@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import from_backup
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import export_image, import_image
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 
-from .conftest import blank, partition, sh
+from .conftest import MIB, blank, partition, sh
 
 TIMES = int(os.environ.get("REIMAGE_FUZZ", "1"))
 SEED = int(os.environ.get("REIMAGE_FUZZ_SEED", "2026"))
@@ -234,19 +236,35 @@ def take(store: PathStore, source: Path, *, folder: bool) -> str:
     return said
 
 
-def test_partition_that_begins_in_the_table_is_refused(material: Path, tmp_path: Path) -> None:
-    """One of the first sector, which only the copy at the disk's end has; the table at its beginning is damaged."""
-    disk = Path(shutil.copy(material / "gpt", tmp_path))
+def with_copy_only(disk: Path, change: Callable[[bytearray, int, int], None]) -> Path:
+    """Damage the GPT at a disk's beginning, and change the copy at its end, given the places of its header and entries."""
     data = bytearray(disk.read_bytes())
     header, entries = len(data) - SECTOR, len(data) - 33 * SECTOR
-    data[SECTOR] ^= 1
-    data[entries + 3 * 128 : entries + 4 * 128] = data[entries : entries + 32] + bytes(16) + bytes(80)
+    data[SECTOR + 20] ^= 1
+    change(data, header, entries)
     data[header + 88 : header + 92] = struct.pack("<I", zlib.crc32(data[entries : entries + 128 * 128]))
     data[header + 16 : header + 20] = bytes(4)
     data[header + 16 : header + 20] = struct.pack("<I", zlib.crc32(data[header : header + 92]))
     disk.write_bytes(data)
+    return disk
+
+
+def test_partition_that_begins_in_the_table_is_refused(material: Path, tmp_path: Path) -> None:
+    def add(data: bytearray, _header: int, entries: int) -> None:
+        data[entries + 3 * 128 : entries + 4 * 128] = data[entries : entries + 32] + bytes(96)
+
+    disk = with_copy_only(Path(shutil.copy(material / "gpt", tmp_path)), add)
     (tmp_path / "store").mkdir()
     assert "a partition begins in the partition table, at byte 0" in take(PathStore(tmp_path / "store"), disk, folder=False)
+
+
+def test_copy_of_a_table_whose_entries_are_beyond_any_disk() -> None:
+    """sfdisk looks at the first table, which the engine may not believe."""
+    places = (99, 1, 34, 66, bytes(16), (1 << 64) - 1)
+    header = bytearray(struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, 0, 0, *places, 128, 128, 0))
+    header[16:20] = struct.pack("<I", zlib.crc32(header))
+    with pytest.raises(DiskError, match=r"both copies .* are damaged: the one at the end leads out of the disk"):
+        from_backup(bytes(MIB), SECTOR, 100 * SECTOR, lambda _offset, length: bytes(header).ljust(length, b"\0"))
 
 
 CASES: list[tuple[str, Mutation, int]] = [
