@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
 
-from ansible_collections.reimage.lab.plugins.module_utils.hardware.certificates import KNOWN, Certificate, read_certificate
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.certificates import Certificate, read_certificate
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.errors import HardwareError
 
 FOLDER = Path("/sys/firmware/efi/efivars")
@@ -59,10 +59,10 @@ class SecureBoot:
 
     @property
     def warnings(self) -> list[str]:
-        """What will not start, or will not for long, in sentences; nothing while Secure Boot is off."""
+        """What will not start, in sentences; nothing while Secure Boot is off."""
         if not self.enabled or self.problems:
             return list(self.problems) if self.enabled else []
-        known, names = {str(one) for one in self.db}, {KNOWN.get(one.fingerprint) for one in self.kek}
+        known = {str(one) for one in self.db}
         found = []
         if not known.intersection(_FOR_SHIM):
             found.append(
@@ -74,11 +74,6 @@ class SecureBoot:
             found.append(
                 "Secure Boot is on and db has neither Microsoft's Windows Production PCA 2011 nor Windows UEFI CA 2023: no"
                 " Windows starts here"
-            )
-        if "Microsoft Corporation KEK 2K CA 2023" not in names:
-            found.append(
-                "KEK lacks Microsoft's certificate of 2023: Windows and fwupd cannot bring the certificates of 2023 into db"
-                " without an update of the firmware"
             )
         return found
 
