@@ -6,17 +6,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
 from contextlib import contextmanager
-from typing import Callable, Iterator, Mapping, Sequence
+from typing import Callable, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 
 _LONGEST_COMPLAINT = 500
+# Callers read what dumpe2fs, xfs_logprint and others say, which these translate. LANGUAGE would win over C.UTF-8.
+_ENGLISH = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
 # What moves a terminal's cursor, and what ends a line or draws one again.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[^\[])|[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
 _BREAK = re.compile(r"[\r\n\v\f\b]+")
@@ -45,20 +48,19 @@ def run(
     data: bytes | None = None,
     timeout: float = 60,
     accept: Sequence[int] = (0,),
-    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end and return its output, as bytes.
+    """Run a program to its end and return its output, as bytes, in English whatever the language of the machine.
 
     :param arguments: The program and its arguments. They appear in error messages, so never put a secret here:
         pass it in I(data), which goes to standard input.
     :param timeout: Seconds after which the program is killed.
     :param accept: The exit codes that mean success.
-    :param environment: The whole environment of the program; the caller's own if C(None).
     :raises CommandError: The program does not exist, took longer than I(timeout), or ended otherwise.
     """
     shown = " ".join(arguments)
+    english = {**os.environ, **_ENGLISH}
     try:
-        result = subprocess.run(list(arguments), input=data, capture_output=True, timeout=timeout, env=environment, check=False)
+        result = subprocess.run(list(arguments), input=data, capture_output=True, timeout=timeout, env=english, check=False)
     except FileNotFoundError as error:
         raise CommandError(f"{arguments[0]}: this program is not installed here (wanted for: {shown})") from error
     except subprocess.TimeoutExpired as error:

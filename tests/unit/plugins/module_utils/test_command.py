@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, complaint, run
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError, named
@@ -41,3 +43,10 @@ def test_error_names_a_thing_as_people_know_it() -> None:
         raise CommandError("/dev/loop1 and /dev/loop12")
     assert str(caught.value) == "the disk and /dev/loop12"
     assert isinstance(caught.value, CommandError)
+
+
+def test_program_speaks_english_on_a_machine_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LANG", "LC_ALL", "LC_MESSAGES", "LANGUAGE"):
+        monkeypatch.setenv(name, "de_DE.UTF-8")
+    said = run(["sh", "-c", 'echo "$LC_ALL" "$LANGUAGE" "$HOME"']).stdout.decode().split(" ")
+    assert said == ["C.UTF-8", "", os.environ["HOME"] + "\n"]
