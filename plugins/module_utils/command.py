@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Callable, Iterator, Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
@@ -98,7 +98,7 @@ def require(program: str, purpose: str) -> None:
 def background(arguments: Sequence[str], *, timeout: float = 60, stop: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program beside the block; it must end within I(timeout) seconds after the block.
 
-    :param stop: Ask it to end after the block; otherwise it must end by itself.
+    :param stop: Ask it to end after the block, also after one that failed; otherwise it must end by itself.
     :raises CommandError: The program does not exist, or did not end.
     """
     with tempfile.TemporaryFile() as said:
@@ -116,6 +116,10 @@ def background(arguments: Sequence[str], *, timeout: float = 60, stop: bool = Fa
         except subprocess.TimeoutExpired as error:
             raise CommandError(f"{' '.join(arguments)}: did not end within {timeout:g} s") from error
         finally:
+            if stop:
+                process.terminate()  # it may have a program of its own to end, as timeout does
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(2)
             process.kill()
             process.wait()
 

@@ -85,14 +85,14 @@ def filter_for(port: int) -> str:
 
 @contextmanager
 def capturing(seconds: float, port: int) -> Iterator[Callable[[], Capture]]:
-    """Capture beside the block, for some seconds at most; what is yielded reads what was captured so far.
+    """Capture beside the block, for some seconds at most; it yields a function that reads what was captured so far.
 
     :param port: That of the web server.
     :raises CommandError: There is no tcpdump here, or it cannot capture.
     """
     require("tcpdump", "see what a machine sends")
     with TemporaryDirectory(prefix="reimage-diagnosis-") as folder:
-        file = Path(folder) / "capture"
+        file = Path(folder) / "capture.pcap"  # Debian's AppArmor lets tcpdump write this name in any folder
         # -Z: it would give up root for a user who may not write here. It only writes; this reads.
         command = ["timeout", "--signal=INT", f"{seconds:.0f}", "tcpdump", "-i", "any", "-n", "-p", "-U", "-Z", "root"]
         bounds = ["-c", str(MOST_PACKETS), "-s", str(MOST_BYTES), "-w", str(file)]
@@ -109,11 +109,11 @@ def read_capture(data: bytes) -> Capture:
     found = Capture()
     magic = data[:4]
     if magic not in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4"):
-        raise BootError("what tcpdump wrote is not a capture")
+        raise BootError("tcpdump wrote something that is not a capture")
     order = "<" if magic == b"\xd4\xc3\xb2\xa1" else ">"
     (link,) = struct.unpack(f"{order}I", data[20:24])
     if link & 0xFFFF not in _LINKS:
-        raise BootError(f"what tcpdump wrote is of link type {link}, which is not known here")
+        raise BootError(f"tcpdump wrote a capture of link type {link}, which is not known here")
     offset = 24
     while offset + 16 <= min(len(data), _LARGEST):
         seconds, micros, length, _whole = struct.unpack(f"{order}IIII", data[offset : offset + 16])

@@ -5,9 +5,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, complaint, run
+from ansible_collections.reimage.lab.plugins.module_utils.command import (
+    CommandError,
+    background,
+    complaint,
+    run,
+    wait_until,
+)
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError, named
 
 
@@ -50,3 +57,20 @@ def test_program_speaks_english_on_a_machine_that_does_not(monkeypatch: pytest.M
         monkeypatch.setenv(name, "de_DE.UTF-8")
     said = run(["sh", "-c", 'echo "$LC_ALL" "$LANGUAGE" "$HOME"']).stdout.decode().split(" ")
     assert said == ["C.UTF-8", "", os.environ["HOME"] + "\n"]
+
+
+def test_program_beside_a_block_that_fails_leaves_nothing_running(tmp_path: Path) -> None:
+    """Killed at once, timeout would leave its program behind."""
+    started = tmp_path / "pid"
+    command = ["timeout", "60", "sh", "-c", f"echo $$ >{started}; exec sleep 60"]
+    with pytest.raises(ValueError, match="it failed"), background(command, stop=True):
+        wait_until(lambda: started.exists() and started.stat().st_size > 0, 10, "the program")
+        raise ValueError("it failed")
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{started.read_text().strip()}/stat").read_text().rpartition(") ")[2].startswith("Z")
+        except OSError:
+            return True
+
+    wait_until(gone, 5, "its end")
