@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,24 @@ def test_playbook_refuses_facts_as_variables_and_says_why() -> None:
     assert done.returncode == 2
     assert "Set inject_facts_as_vars = False" in done.stdout
     assert "Nothing was done." in done.stdout
+
+
+def test_diagnose_says_of_machines_with_and_without_a_place_in_the_inventory_where_they_stopped(tmp_path: Path) -> None:
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot/boot.json").write_text('{"url": "http://127.0.0.1", "targets": {}}')
+    server = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    groups = {
+        "imaging_server": {"hosts": {"server": server}},
+        "machines": {"hosts": {"pc-01": {"reimage_macs": ["52:54:00:77:01:01", "52:54:00:77:01:02"]}}},
+    }
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
+    given = [f"reimage_root={tmp_path}", "reimage_watch=0", "target=pc-01", "mac=52:54:00:77:01:09"]
+    words = ["ansible-playbook", "-i", str(tmp_path / "hosts.yml"), "reimage.lab.diagnose", *(f"-e{word}" for word in given)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout
+    for name in ("pc-01", "52-54-00-77-01-09"):
+        assert f"{name}: nothing of it has arrived: see that it is switched on" in done.stdout
+    assert "changed=1" not in done.stdout
 
 
 def test_configurations_that_are_shipped_are_safe() -> None:

@@ -16,10 +16,12 @@ from typing import Callable
 from ansible_collections.reimage.lab.plugins.module_utils.boot.observed import CHECKIN, SCRIPTS, Seen
 from ansible_collections.reimage.lab.plugins.module_utils.boot.outcome import Outcome
 from ansible_collections.reimage.lab.plugins.module_utils.boot.trail import Request
+from ansible_collections.reimage.lab.plugins.module_utils.untrusted import printable
 
 PATIENCE = 20.0  # seconds in which a loader does the next thing
 KERNEL_PATIENCE = 120.0  # and in which a kernel that was fetched checks in
 _CLOCK_IS_WRONG = 86400.0
+_LONGEST_DETAIL = 400
 _ELSEWHERE = "it says that it is at "
 
 
@@ -52,7 +54,7 @@ def diagnose(machine: str, seen: Seen, now: float) -> Verdict:
     :param now: The time until which it was watched, in seconds since the epoch by the boot server's clock.
     """
     stage = next(stage for stage in STAGES if stage.holds(seen, now))
-    detail = stage.detail(seen)
+    detail = printable(stage.detail(seen), _LONGEST_DETAIL)  # it holds names that the machine chose
     shown = f" ({detail})" if detail else ""
     return Verdict(stage.name, f"{machine}: {stage.symptom}{shown}: {stage.remedy}.")
 
