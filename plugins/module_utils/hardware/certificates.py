@@ -4,13 +4,14 @@
 
 """X.509 certificates, as far as Secure Boot needs them: who it is, and who vouches for it. No signature is checked here.
 
-What is read comes from firmware and disks, so each length is compared with what there is.
+Firmware and disks are not trusted, so each length is compared with what there is.
 Sources: ITU-T X.690 (DER); RFC 5280, 4.1 (certificates); RFC 2315, 9.1 (PKCS #7 SignedData).
 """
 
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Iterator
 
@@ -80,7 +81,8 @@ def certificates_of(signature: bytes) -> list[Certificate]:
     found = []
     for tag, value in list(_children(bundles[0]))[:_MOST_CERTIFICATES] if bundles else []:
         if tag == _SEQUENCE:
-            found.append(read_certificate(_encoded(tag, value)))
+            with suppress(HardwareError):
+                found.append(read_certificate(_encoded(tag, value)))
     return found
 
 

@@ -14,7 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from ansible_collections.reimage.lab.plugins.module_utils.hardware.certificates import KNOWN, Certificate, read_certificate
+from ansible_collections.reimage.lab.plugins.module_utils.hardware.certificates import (
+    KNOWN,
+    Certificate,
+    certificates_of,
+    read_certificate,
+)
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.errors import HardwareError
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.secure_boot import SecureBoot, read_signatures, secure_boot
 from ansible_collections.reimage.lab.plugins.module_utils.hardware.signatures import signers
@@ -126,6 +131,18 @@ def test_damaged_lists_are_named(data: bytes, efivars: Path) -> None:
 def test_a_certificate_that_cannot_be_read_vouches_for_nothing() -> None:
     data = X509 + struct.pack("<III", 28 + 32, 0, 32) + bytes(16) + b"\x30\x84\xff\xff\xff\xff" + bytes(10)
     assert [one.name for one in read_signatures(data)] == ["unreadable"]
+
+
+def test_a_certificate_that_cannot_be_read_does_not_hide_the_others_of_a_signature(efivars: Path) -> None:
+    def value(tag: int, *parts: bytes) -> bytes:
+        content = b"".join(parts)
+        return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
+
+    database = variable("db", DATABASE)
+    real = database[44 : struct.unpack_from("<I", database, 16)[0]]
+    bundle = value(0xA0, value(0x30, b"\2\1\1"), real)
+    signature = value(0x30, b"\6\x09" + bytes.fromhex("2a864886f70d010702"), value(0xA0, value(0x30, b"\2\1\1", bundle)))
+    assert certificates_of(signature) == [read_certificate(real)]
 
 
 def test_no_byte_of_a_real_list_can_do_more_than_be_refused() -> None:
