@@ -73,7 +73,7 @@ def facts(interface: str, mac: str) -> dict[str, object]:
 
 
 def record(interface: str, mac: str) -> None:
-    """Write the check-in: the same one again unless the address is another, for a second, different one is refused."""
+    """Write the check-in: the same one again unless the address is another: a second, different one is refused."""
     text = read(str(SENT))
     if not text or json.loads(text)["address"] != address(interface):
         SENT.write_text(json.dumps(facts(interface, mac)))

@@ -44,7 +44,7 @@ def disarmed(url: str, token: str, card: str) -> bool:
 
 def worked_on() -> bool:
     """Whether a disk of this machine was worked on, or somebody is logged in."""
-    connected = any(SSH_IS_CONNECTED.search((PROC / "net" / name).read_text()) for name in ("tcp", "tcp6"))
+    connected = any(SSH_IS_CONNECTED.search(table.read_text()) for table in (PROC / "net").glob("tcp*"))  # tcp6 may be missing
     return (RUN / "progress.json").exists() or connected or on_console()
 
 
