@@ -69,4 +69,4 @@ clean: ## Take the lab away and delete everything under var/
 	if test -d $(VENV); then $(MAKE) lab-down; fi
 	rm -rf var
 
-.PHONY: help setup demo lab lab-down lock lint test test-unit test-integration bench bench-boot clean
+.PHONY: help setup demo lab lab-down lock lint test test-unit test-integration fuzz bench bench-boot clean
