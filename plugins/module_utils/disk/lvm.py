@@ -52,7 +52,7 @@ def used(disk: str, start: int, size: int, where: str, survey: Survey) -> Extent
     for name, segments in _volumes(text):
         found = [_span(segment, first, extent) for segment in segments]
         if None in found:
-            return whole("a logical volume is not linear")
+            return whole("a logical volume is not linear, or its description makes no sense")
         spans = [span for span in found if span is not None]
         if any(offset < first * 512 or length <= 0 or offset + length > size for offset, length in spans):
             return whole("its metadata leads out of it")
@@ -98,14 +98,17 @@ def _volumes(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _span(segment: str, first: int, extent: int) -> tuple[int, int] | None:
-    """Return where in the physical volume a segment is, in bytes; None unless it is linear."""
+    """Return where in the physical volume a segment is, in bytes; None unless it is linear, and makes sense."""
     fields = {name: text or number or items for name, text, number, items in _TOKEN.findall(segment)}
     if fields.get("type") != "striped" or fields.get("stripe_count") != "1":
         return None
-    at = int(fields["stripes"].split(",")[1])
-    return (first + at * extent) * 512, int(fields["extent_count"]) * extent * 512
+    try:
+        at, count = int(fields["stripes"].split(",")[1]), int(fields["extent_count"])
+    except (KeyError, IndexError, ValueError):
+        return None
+    return (first + at * extent) * 512, count * extent * 512
 
 
 def _number(text: str, name: str) -> int:
-    found = re.search(rf"\b{name} = (\d+)", text)
+    found = re.search(rf"\b{name} = (\d{{1,20}})\b", text)
     return int(found[1]) if found else 0

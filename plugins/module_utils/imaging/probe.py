@@ -102,7 +102,7 @@ def _head(device: Device, label: str, partitions: Sequence[TableEntry], warnings
                 head = from_backup(head, device.sector_size, device.size, device.read)
             except DiskError as worse:
                 raise ImagingError(f"disk {device.path} cannot be captured: {worse}") from worse
-            warnings.append(f"disk {device.path}: the image has the copy at the end of the disk, for {error}: mend it with gdisk")
+            warnings.append(f"disk {device.path}: {error}; the image has the copy at the end of the disk: mend it with gdisk")
     return head
 
 

@@ -34,7 +34,7 @@ def rehearse(index: Index, device: Device) -> None:
             raise ImagingError(f"sfdisk would find other partitions on it than on this disk: {differing} differ")
     except ReimageError as error:
         raise ImagingError(
-            f"disk {device.path} is not captured, for its image could not be deployed to any disk: {error}."
+            f"disk {device.path} is not captured, because its image could not be deployed to any disk: {error}."
             " Mend its partition table"
         ) from error
 

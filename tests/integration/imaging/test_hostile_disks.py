@@ -17,11 +17,15 @@ import resource
 import shutil
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable
 
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import DiskError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import UnmappedError
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mapped import Mapped
+from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import FILESYSTEMS, filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import from_backup
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
@@ -265,6 +269,45 @@ def test_copy_of_a_table_whose_entries_are_beyond_any_disk() -> None:
     header[16:20] = struct.pack("<I", zlib.crc32(header))
     with pytest.raises(DiskError, match=r"both copies .* are damaged: the one at the end leads out of the disk"):
         from_backup(bytes(MIB), SECTOR, 100 * SECTOR, lambda _offset, length: bytes(header).ljust(length, b"\0"))
+
+
+@pytest.mark.parametrize("name", sorted(FILESYSTEMS))
+def test_filesystem_of_which_nothing_but_the_mark_is_there(tmp_path: Path, name: str) -> None:
+    """blkid knows some by their first bytes, so the rest may be missing, or be anything."""
+    found = filesystem(name)
+    # partclone bears it, but waits for seconds.
+    questions = [found.length, found.member, found.unfit, *([] if isinstance(found, Mapped) else [found.map])]
+    for number, data in enumerate((bytes(SECTOR), bytes(2048), b"\xff" * 4096)):
+        device = tmp_path / str(number)
+        device.write_bytes(data)
+        for ask in questions:
+            with suppress(ReimageError):
+                ask(str(device))
+
+
+def test_fat_that_claims_more_clusters_than_any_has(tmp_path: Path) -> None:
+    """Its table would not fit into memory, though the disk is sparse, and so a file of a few kilobytes that was unpacked."""
+    disk, tables, sectors = tmp_path / "fat", 1 << 25, (1 << 32) - 1
+    boot = struct.pack("<11xHBHBHHBH8xII", SECTOR, 1, 1, 1, 0, 0, 0xF8, 0, sectors, tables)
+    disk.write_bytes(boot.ljust(SECTOR, b"\0"))
+    os.truncate(disk, sectors * SECTOR)
+    with pytest.raises(UnmappedError, match="table of clusters does not fit"):
+        filesystem("vfat").map(str(disk))
+    assert filesystem("vfat").unfit(str(disk)) is None
+
+
+@pytest.mark.parametrize(("lost", "instead"), [(b"stripes = ", b"strides = "), (b"extent_count = ", b"extent_reach = ")])
+def test_logical_volume_that_does_not_say_where_it_is(material: Path, tmp_path: Path, lost: bytes, instead: bytes) -> None:
+    disk = tmp_path / "lvm"
+    data = bytearray((material / "lvm").read_bytes())
+    area = 2048 * SECTOR + 4096
+    offset, size = struct.unpack_from("<QQ", data, area + 40)
+    text = bytes(data[area + offset : area + offset + size]).replace(lost, instead)
+    data[area + offset : area + offset + size] = text
+    struct.pack_into("<QQI", data, area + 40, offset, size, lvm_crc(text))
+    struct.pack_into("<I", data, area, lvm_crc(data[area + 4 : area + SECTOR]))
+    disk.write_bytes(data)
+    assert "or its description makes no sense" in take(PathStore(tmp_path / "store"), disk, folder=False)
 
 
 CASES: list[tuple[str, Mutation, int]] = [

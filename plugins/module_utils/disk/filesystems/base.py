@@ -130,7 +130,7 @@ def all_of(device: str) -> Extents:
 
 
 def read(device: str, offset: int, length: int) -> bytes:
-    """Return some bytes of a device."""
+    """Return some bytes of a device; zeros behind its end, where a filesystem that was cut off has nothing."""
     with Path(device).open("rb") as file:
         file.seek(offset)
-        return file.read(length)
+        return file.read(length).ljust(length, b"\0")

@@ -10,7 +10,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, run
+from ansible_collections.reimage.lab.plugins.module_utils.command import CommandError, require, run
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extents, widened
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import (
     DIRTY,
@@ -56,6 +56,7 @@ class Ext(Filesystem):
     def map(self, device: str) -> Extents:
         """Return all that dumpe2fs does not call free, and the last 4 KiB."""
         superblock, size = _Superblock.read(device), size_of(device)
+        require("dumpe2fs", f"read which blocks of {self.name} are used")
         try:
             said = run(["dumpe2fs", device], timeout=LONG).stdout
         except CommandError as error:
@@ -85,8 +86,8 @@ class Ext(Filesystem):
     def largest(self, device: str) -> int:
         """Return how far resize2fs 1.47 goes, in an acceptable time.
 
-        One group of blocks must have room for the descriptors of all. Half of a group is taken for them, for with more it works
-        for hours. Where there is no whole group, it only fills the blocks that mkfs reserved for descriptors.
+        One group of blocks must have room for the descriptors of all. Half of a group is taken for them: with more it works for
+        hours. Where there is no whole group, it only fills the blocks that mkfs reserved for descriptors.
         """
         superblock = _Superblock.read(device)
         if not superblock.is_resizable:

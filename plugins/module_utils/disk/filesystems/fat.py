@@ -14,7 +14,8 @@ import struct
 import sys
 from array import array
 from dataclasses import dataclass
-from typing import Iterator, Sequence
+from itertools import islice
+from typing import Iterator
 
 from ansible_collections.reimage.lab.plugins.module_utils.disk.extents import Extent, Extents, widened
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import (
@@ -26,7 +27,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base 
     size_of,
 )
 
-_CLUSTERS_FAT12, _CLUSTERS_FAT16 = 4085, 65525  # the fewest that are too many
+_TOO_MANY = {12: 4085, 16: 65525, 32: 0xFFFFFF5}  # clusters
+_AT_ONCE = 1 << 18  # entries, of a table that may have a gigabyte
 _BAD = {12: 0xFF7, 16: 0xFFF7, 32: 0xFFFFFF7}
 # Bits of the table's second entry that are set while the volume is clean, and no error was met.
 _SOUND = {12: 0, 16: 0xC000, 32: 0xC000000}
@@ -46,7 +48,7 @@ class Fat(Filesystem):
         except UnmappedError:
             return None
         sound = _SOUND[layout.bits]
-        if layout.entries(device, 2)[1] & sound == sound:
+        if [*layout.entries(device, 2)][1] & sound == sound:
             return None
         return Unfit(DIRTY, "was not unmounted cleanly: on the master run chkdsk /f or fsck.fat -a, and shut it down")
 
@@ -86,38 +88,43 @@ class _Layout:
             raise UnmappedError("its boot sector makes no sense")
         data = (reserved + tables * table) * sector + -(-roots * 32 // sector) * sector
         clusters = (sectors * sector - data) // (per_cluster * sector)
-        bits = 32 if not table16 else 12 if clusters < _CLUSTERS_FAT12 else 16
+        bits = 32 if not table16 else 12 if clusters < _TOO_MANY[12] else 16
         # Tables of FAT32 need not be copies of each other.
         active = flags & 15 if bits == 32 and flags & 0x80 else 0
         fits = (clusters + 2) * _ENTRY_SIZE[bits] <= table * sector and active < tables
-        if clusters <= 0 or not fits or (bits == 16 and clusters >= _CLUSTERS_FAT16):
+        if not (0 < clusters < _TOO_MANY[bits] and fits):
             raise UnmappedError("its table of clusters does not fit the rest")
         begin = (reserved + active * table) * sector
         return cls(bits, begin, data, per_cluster * sector, clusters, sectors * sector)
 
-    def entries(self, device: str, count: int) -> Sequence[int]:
-        """Return the first entries of the table."""
+    def entries(self, device: str, count: int) -> Iterator[int]:
+        """Yield the first entries of the table."""
         if self.bits == 12:
             packed = read(device, self.table, -(-count // 2) * 3)
             triples = (int.from_bytes(packed[at : at + 3], "little") for at in range(0, len(packed), 3))
-            return [entry for triple in triples for entry in (triple & 0xFFF, triple >> 12)][:count]
+            yield from islice((entry for triple in triples for entry in (triple & 0xFFF, triple >> 12)), count)
+            return
         size = self.bits // 8
-        entries = array("H" if size == 2 else "I", read(device, self.table, count * size))
-        if sys.byteorder == "big":
-            entries.byteswap()
-        return entries
+        for first in range(0, count, _AT_ONCE):
+            packed = read(device, self.table + first * size, min(_AT_ONCE, count - first) * size)
+            entries = array("H" if size == 2 else "I", packed)
+            if sys.byteorder == "big":
+                entries.byteswap()
+            yield from entries
 
-    def spans(self, entries: Sequence[int]) -> Iterator[Extent]:
+    def spans(self, entries: Iterator[int]) -> Iterator[Extent]:
         """Yield where the runs of used clusters begin and end. Bad ones hold nothing, and may not be readable."""
-        bad, mask = _BAD[self.bits], (1 << min(self.bits, 28)) - 1
+        free, mask = (0, _BAD[self.bits]), (1 << min(self.bits, 28)) - 1
         begin = 0
-        for number in range(2, self.clusters + 3):
-            used = number < self.clusters + 2 and entries[number] & mask not in (0, bad)
+        for number, entry in enumerate(entries):
+            used = number >= 2 and entry & mask not in free
             if used and not begin:
                 begin = number
             elif begin and not used:
                 yield self._at(begin), self._at(number)
                 begin = 0
+        if begin:
+            yield self._at(begin), self._at(self.clusters + 2)
 
     def _at(self, number: int) -> int:
         return self.data + (number - 2) * self.cluster

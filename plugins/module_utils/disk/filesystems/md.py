@@ -35,9 +35,9 @@ class Md(Filesystem):
     def member(self, device: str) -> Member | None:
         """Return which part it is, and how many make the whole readable."""
         # Formats 1.1, 1.2, and 1.0, at the end.
-        for at in (0, 4096, (size_of(device) // 512 - 16) // 8 * 4096):
+        for at in (0, 4096, max(0, size_of(device) // 512 - 16) // 8 * 4096):
             data = read(device, at, _AT_SIZE)
-            if data.startswith(_MAGIC) and len(data) >= _SUPERBLOCK.size:
+            if data.startswith(_MAGIC):
                 _magic, uuid, _name, _made, level, layout, _size, _chunk, parts, number = _SUPERBLOCK.unpack_from(data)
                 return Member(f"RAID {uuid.hex()}", str(number), _needed(level, layout, parts))
         return None

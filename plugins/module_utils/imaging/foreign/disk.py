@@ -187,8 +187,8 @@ class WorkDisk:
             lost = sum(_hole(file, partition.start + offset, length) for offset, length in spans)
         if lost:
             self.warnings.append(
-                f"partition {partition.number} ({kind}): {lost} bytes that it uses are not in the folder, for some versions of"
-                " partclone leave out parts of such filesystems: look at its files, or capture the disk itself"
+                f"partition {partition.number} ({kind}): {lost} bytes that it uses are not in the folder, because some versions"
+                " of partclone leave out parts of such filesystems: look at its files, or capture the disk itself"
             )
 
     def make_swap(self, partition: Partition, uuid: str, label: str) -> None:

@@ -148,7 +148,7 @@ def _needs(store: PathStore, folders: Iterable[Path]) -> _Needs:
             needs.complete = False
             needs.damaged.add(folder)
             needs.warnings.append(
-                f"no chunk is removed, for it is not known which ones {folder} needs: {reason}."
+                f"no chunk is removed, because it is not known which ones {folder} needs: {reason}."
                 " Restore it from a copy of the store, or remove that version"
             )
             continue
