@@ -202,11 +202,12 @@ class TestMachineThatIsNotArmedAnyMore:
     """The program of automation that says so, with a kernel's command line of its own; the test's computer is the machine."""
 
     @staticmethod
-    def leaves(web_server: WebServer, arming: Arming, url: str = "http://127.0.0.1") -> bool:
+    def leaves(web_server: WebServer, arming: Arming, url: str = "http://127.0.0.1", *, worked_on: bool = False) -> bool:
         card = MAC.replace(":", "-")
         line = web_server.folder / "cmdline"
         line.write_text(f"quiet reimage.url={url} reimage.token={arming.token} reimage.mac={MAC} BOOTIF=01-{card}\n")
-        script = f"mount --bind {line} /proc/cmdline && exec python3 -B {UNARMED}"
+        progress = "mount -t tmpfs none /run && mkdir /run/reimage && touch /run/reimage/progress.json && " if worked_on else ""
+        script = f"{progress}mount --bind {line} /proc/cmdline && exec python3 -B {UNARMED}"
         words = ["ip", "netns", "exec", web_server.namespace, "sh", "-c", script]
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
         assert done.stderr == ""
@@ -218,6 +219,13 @@ class TestMachineThatIsNotArmedAnyMore:
         assert self.leaves(web_server, arming)
         arm(web_server.layout, MAC, "automation")
         assert self.leaves(web_server, arming)  # and comes back with the new token
+
+    def test_with_a_disk_that_was_worked_on_it_waits_until_it_is_armed_anew(self, web_server: WebServer, arming: Arming) -> None:
+        """Its disk may have no identity yet. The run that arms it again waits for it, and nobody has to go there."""
+        disarm(web_server.layout, MAC, lambda: None)
+        assert not self.leaves(web_server, arming, worked_on=True)
+        arm(web_server.layout, MAC, "automation")
+        assert self.leaves(web_server, arming, worked_on=True)
 
     def test_it_stays_where_it_would_be_started_with_the_same_token_again(self, web_server: WebServer, arming: Arming) -> None:
         """The boot server is damaged: a restart would be the first of many."""
