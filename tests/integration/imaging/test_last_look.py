@@ -24,6 +24,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.layout import 
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.folder import PathStore
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.work import each
 
+from ..module import run
 from .conftest import MIB, blank, contents, deploy, partition, sh
 from .test_layouts import LINUX, SWAP
 
@@ -225,6 +226,26 @@ def test_what_is_preserved_keeps_its_signatures(image: Image, tmp_path: Path) ->
     kept = at(disk, 60 * MIB, 10 * MIB)
     deploy(*image, str(disk), preserve=["DATA"], grow="none")
     assert at(disk, 60 * MIB, 10 * MIB) == kept
+
+
+def test_modules_say_what_other_software_finds(image: Image, target: Path, tmp_path: Path) -> None:
+    sh("cp", "-a", image[0].root, tmp_path / "store")
+    wanted = {"store": str(tmp_path / "store"), "name": "small", "disk": str(target)}
+    deploy(*image, str(target))
+    where = START + SIZE - 8192
+    put(target, where, md(SIZE - 8192))
+    signature = {"partition": 1, "offset": where, "name": "linux_raid_member"}
+    found = run("image_verify", **wanted)
+    assert (found["intact"], found["differing"], found["signatures"], found["complaints"]) == (False, [], [signature], [])
+    for check in (True, False):
+        mended = run("image_deploy", check=check, **wanted)
+        assert (mended["changed"], mended["signatures_removed"]) == (True, [signature])
+    # Nothing differs from an image that says something else of itself than its bytes do.
+    description = tmp_path / "store/images/small/1/index.json"
+    description.write_text(description.read_text().replace('"root"', '"tree"'))
+    found = run("image_verify", **wanted)
+    assert (found["intact"], found["differing"], found["signatures"]) == (False, [], [])
+    assert found["complaints"] == [f"{target}: partition 1 has the LABEL 'root' for blkid, and 'tree' on the master"]
 
 
 class TestRefusals:
