@@ -62,7 +62,7 @@ class ActionModule(MachineAction):
             if self._task.check_mode:
                 return {"changed": False, "checkin": None, "seconds": round(waited, 1)}
             if waited >= timeout:
-                raise AnsibleActionFail(explain(machine, timeout, found))
+                raise AnsibleActionFail(f"{explain(machine, timeout, found)}. To follow its next boot, run reimage.lab.diagnose")
 
     def _ask(self, options: dict[str, Any], task_vars: dict[str, Any], **more: Any) -> dict[str, Any]:
         found: dict[str, Any] = self._execute_module(

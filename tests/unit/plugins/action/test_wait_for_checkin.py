@@ -101,6 +101,7 @@ def test_timeout_names_machine_wait_and_what_to_look_at(wait: Any) -> None:
         "pc-01 (52:54:00:77:01:01): no check-in within 40 s. It was armed with automation 30 s ago and has since not"
         " asked this boot server for anything: check that it is switched on"
     )
+    assert str(failure.value).endswith(". To follow its next boot, run reimage.lab.diagnose")
 
 
 def test_timeout_says_how_far_the_machine_came(wait: Any) -> None:
