@@ -98,9 +98,10 @@ def advance(
 def save_record(layout: Layout, record: dict[str, Any]) -> None:
     """Write a machine's record, and have the status page show it.
 
-    It does not show that a machine is armed: whoever knows that could check in in its place, before it does.
+    It does not show that a machine is armed: whoever knows that could check in in its place, before it does. Nor does it show
+    which machines start whatever they are given.
     """
     write_json(layout.record(record["mac"]), record, mode=0o600)
     if record["state"] != "armed":
-        write_json(layout.state(record["mac"]), record)
+        write_json(layout.state(record["mac"]), {key: value for key, value in record.items() if key != "secure_boot"})
         list_records(layout)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ansible_collections.reimage.lab.plugins.module_utils.boot.errors import BootError
 from ansible_collections.reimage.lab.plugins.module_utils.boot.layout import Layout
@@ -120,3 +122,11 @@ def test_record_keeps_what_the_firmware_said_of_secure_boot(layout: Layout) -> N
     assert kept["enabled"] and kept["db"] == ["Microsoft UEFI CA 2023", " [31mred"]
     assert "kek" not in kept and "more" not in kept and len(kept["warnings"]) == 64
     assert advance(record, "writing")["secure_boot"] == kept
+
+
+def test_status_page_does_not_tell_which_machines_start_whatever_they_are_given(layout: Layout) -> None:
+    record = with_secure_boot(advance(load_record(layout, MAC), "preflight"), {"enabled": False})
+    save_record(layout, record)
+    assert load_record(layout, MAC)["secure_boot"] == {"enabled": False}
+    public = json.loads(layout.state(MAC).read_text())
+    assert public["state"] == "preflight" and "secure_boot" not in public
