@@ -94,7 +94,6 @@ class Trees:
         self._chunks: list[_Chunk] = []
         self._starts: list[int] = []
         self._file = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-        self._left = os.lseek(self._file, 0, os.SEEK_END) // superblock.node_size  # nodes, so that no circle is followed for ever
         try:
             self._learn(self._first_chunks())
             self._learn(list(self._chunk_tree()))
@@ -187,26 +186,30 @@ class Trees:
             yield chunk, offset, count
             address, length = address + count, length - count
 
-    def _items(
-        self, address: int, kinds: set[int], below: int = 8, generation: int | None = None
-    ) -> Iterator[tuple[int, int, int, bytes]]:
+    def _items(self, root: int, kinds: set[int]) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield the key and the data of each item of some kinds in a tree, in order."""
+        last = (-1, 0, 0)
+        for number, kind, offset, data in self._walk(root):
+            # So no node is read twice: a few that lead to each other could be a tree without an end.
+            if (number, kind, offset) <= last:
+                raise UnmappedError(_DAMAGED)
+            last = number, kind, offset
+            if kind in kinds:
+                yield number, kind, offset, data
+
+    def _walk(self, address: int, below: int = 8, generation: int | None = None) -> Iterator[tuple[int, int, int, bytes]]:
         node, level, count = self._node(address, generation)
-        if level >= below:
+        if level >= below or not (count or generation is None):
             raise UnmappedError(_DAMAGED)
         if level:
             for *_first, child, written in _pointer.iter_unpack(node[_HEADER : _HEADER + count * _pointer.size]):
-                yield from self._items(child, kinds, level, written)
+                yield from self._walk(child, level, written)
             return
         for number, kind, offset, at, length in _item.iter_unpack(node[_HEADER : _HEADER + count * _item.size]):
-            if kind in kinds:
-                yield number, kind, offset, node[_HEADER + at : _HEADER + at + length]
+            yield number, kind, offset, node[_HEADER + at : _HEADER + at + length]
 
     def _node(self, address: int, generation: int | None) -> tuple[bytes, int, int]:
         """Return a node, its level, and how many items it has; from another copy if the first is damaged, or an old one."""
-        self._left -= 1
-        if self._left < 0:
-            raise UnmappedError(_DAMAGED)
         size = self._superblock.node_size
         for chunk, offset, _count in self._within(address, size):
             for copy in chunk.copies:
