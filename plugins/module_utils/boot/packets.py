@@ -97,11 +97,14 @@ def capturing(seconds: float, port: int) -> Iterator[Callable[[], Capture]]:
         command = ["timeout", "--signal=INT", f"{seconds:.0f}", "tcpdump", "-i", "any", "-n", "-p", "-U", "-Z", "root"]
         bounds = ["-c", str(MOST_PACKETS), "-s", str(MOST_BYTES), "-w", str(file)]
         with background([*command, *bounds, filter_for(port)], timeout=10, stop=True) as tcpdump:
-            begun = lambda: file.exists() and file.stat().st_size > 0  # noqa: E731
-            wait_until(lambda: begun() or tcpdump.poll() is not None, 20, "tcpdump to begin")
-            if not begun():
+            wait_until(lambda: _has_begun(file) or tcpdump.poll() is not None, 20, "tcpdump to begin")
+            if not _has_begun(file):
                 raise BootError("tcpdump cannot capture here: see what `tcpdump -i any` says on the boot server")
             yield lambda: read_capture(file.read_bytes())
+
+
+def _has_begun(capture: Path) -> bool:
+    return capture.exists() and capture.stat().st_size > 0
 
 
 def read_capture(data: bytes) -> Capture:

@@ -25,7 +25,8 @@ _COMMON_NAME = bytes.fromhex("550403")
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 _LONGEST_NAME = 100
 _MOST_CERTIFICATES = 32
-# By SHA-256 of the certificate. Source: https://learn.microsoft.com/windows-hardware/manufacture/desktop/windows-secure-boot-key-creation-and-management-guidance
+# By SHA-256 of the certificate. Source:
+# https://learn.microsoft.com/windows-hardware/manufacture/desktop/windows-secure-boot-key-creation-and-management-guidance
 KNOWN = {
     "a1117f516a32cefcba3f2d1ace10a87972fd6bbe8fe0d0b996e09e65d802a503": "Microsoft Corporation KEK CA 2011",
     "3cd3f0309edae228767a976dd40d9f4affc4fbd5218f2e8cc3c9dd97e8ac6f9d": "Microsoft Corporation KEK 2K CA 2023",

@@ -178,7 +178,10 @@ def pcs(server: WebServer) -> Iterator[dict[str, Pc]]:
 def wait_for(pc: Pc, *words: str) -> str:
     """Wait until a PC has said one of these, and return all that it said; it has nothing more to say."""
     log = pc.file("serial.log")
-    said = lambda: log.read_text(errors="replace") if log.exists() else ""  # noqa: E731
+
+    def said() -> str:
+        return log.read_text(errors="replace") if log.exists() else ""
+
     wait_until(lambda: any(word in said() for word in words), TIMEOUT, f"{pc.definition.name} to say {' or '.join(words)}")
     text = said()
     pc.stop()

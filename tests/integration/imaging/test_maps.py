@@ -36,7 +36,7 @@ RUBBISH = random.Random(1).randbytes(MIB)
 def rubbish(path: Path, mib: int) -> Path:
     """Make a disk full of what must not be read."""
     with path.open("wb") as file:
-        for _ in range(mib):
+        for _mib in range(mib):
             file.write(RUBBISH)
     return path
 

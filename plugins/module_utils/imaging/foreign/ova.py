@@ -72,7 +72,7 @@ def _find(path: Path) -> tuple[Part, str, str]:
             f"{path} holds {len(disks) or 'no'} disks that are read here ({names:.300}), and an image is of one: unpack it with"
             " tar, and import that one"
         )
-    [(name, part)] = disks.items()
+    name, part = disks.popitem()
     return part, name, manifest
 
 

@@ -44,7 +44,8 @@ class Recorded:
         scripts = frozenset({f"{mac.replace(':', '-')}.ipxe"})
         described = Server(OURS, scripts, armed=armed, target=TARGET if armed else None)
         capture = Capture(*([item for item in part if item.at <= until] for part in self._parts()))  # type: ignore[attr-defined, arg-type]
-        journal = Journal(*([item for item in part if item.at <= until] for part in (self.journal.asked, self.journal.sent)))  # type: ignore[attr-defined, arg-type]
+        asked, sent = ([item for item in part if item.at <= until] for part in (self.journal.asked, self.journal.sent))
+        journal = Journal(asked, sent)  # type: ignore[arg-type]
         requests = [request for request in self.requests if request.at <= until]
         return observe([mac], replace(described, **server), capture, journal, requests)  # type: ignore[arg-type]
 

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, The reimage.lab authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Make the constants of a shared library zeros that take no room in its file: C(hollow LIBRARY).
+"""Make the constants of a shared library zeros that take no room in its file: C(hollow.py LIBRARY).
 
 It still loads, and its symbols are where they were. Of use for a library of data that others must link to, but never ask.
 Source: System V ABI, "Program Loading", ELF-64.

@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
 # Copyright: (c) 2026, The reimage.lab authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Say what each Debian package costs: C(prices ROOT INFO), the unpacked image and the folder of dpkg's lists of files.
+"""Say what each Debian package costs: C(prices.py ROOT INFO), the unpacked image and the folder of dpkg's lists of files.
 
-Prints a JSON object: package to bytes in memory, and bytes when compressed alone, which is a little more than it adds to the image.
+Prints a JSON object: package to bytes in memory, and bytes when compressed alone, which is a little more than it adds.
 """
 
 import json
@@ -31,7 +30,11 @@ def main() -> None:
         if path.is_file() and not path.is_symlink():
             source = path
             if path.suffix == ".pyc":
-                source = path.with_suffix(".py") if path.parent.name != "__pycache__" else path.parent.parent / (path.name.split(".")[0] + ".py")
+                source = (
+                    path.with_suffix(".py")
+                    if path.parent.name != "__pycache__"
+                    else path.parent.parent / (path.name.split(".")[0] + ".py")
+                )
             files.setdefault(known.get(path) or known.get(source) or "made by the build", []).append(path)
     prices = {}
     for package, paths in files.items():
