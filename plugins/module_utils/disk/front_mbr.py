@@ -88,7 +88,7 @@ class FrontMbr:
         if entry.kind != _PROTECTIVE:
             return entry
         pairs = [(old, new) for old, new in zip(self._entries, entries) if old.kind not in (0, _PROTECTIVE)]
-        start = max([entry.start, *(new.end for old, new in pairs if old.start < entry.start)])
+        start = min(_MOST, max([entry.start, *(new.end for old, new in pairs if old.start < entry.start)]))
         behind = [new.start for old, new in pairs if old.start >= entry.start]
         end = min([entry.end, *behind]) if behind else last + 1
         # It covers the disk as far as 32 bits go.

@@ -26,6 +26,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.errors import Dis
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.base import UnmappedError
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mapped import Mapped
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import FILESYSTEMS, filesystem
+from ansible_collections.reimage.lab.plugins.module_utils.disk.front_mbr import FrontMbr
 from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import from_backup
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
@@ -296,30 +297,38 @@ def test_fat_that_claims_more_clusters_than_any_has(tmp_path: Path) -> None:
     assert filesystem("vfat").unfit(str(disk)) is None
 
 
-def test_btrfs_whose_few_nodes_lead_to_each_other_more_often_than_can_be_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("place", "items"), [(0, 0), (0, 1), ((1 << 64) - 1, 0)])
+def test_btrfs_whose_few_nodes_lead_to_each_other_or_out_of_any_disk(tmp_path: Path, place: int, items: int) -> None:
     """Seven nodes of a hundred pointers each, all to the next; the last one has nothing, or the same thing again and again."""
-    node, size = 4096, 1 << 43
-    chunk = struct.pack("<QBQ QQQQIIIHH QQ16s", 256, 228, 0, size, 2, 65536, 2, 4096, 4096, 4096, 1, 0, 1, 0, bytes(16))
-    for items in (0, 1):
-        disk = tmp_path / f"{items}.btrfs"
-        superblock = bytearray(4096)
-        struct.pack_into("<QQQ", superblock, 0x50, MIB, MIB, 0)
-        struct.pack_into("<QIIIII", superblock, 0x88, 1, 4096, node, node, 4096, len(chunk))
-        struct.pack_into("<QQ", superblock, 0xC9, 1, size)
-        superblock[0x32B : 0x32B + len(chunk)] = chunk
-        pieces = {64 << 10: bytes(superblock)}
-        for level in range(7, -1, -1):
-            at = MIB + (7 - level) * node
-            head = bytes(48) + struct.pack("<Q24xQQIB", at, 1, 3, 100 if level else items, level)
-            leaf = struct.pack("<QBQII", 256, 228, 0, 3000, len(chunk) - 17).ljust(3000, b"\0") + chunk[17:]
-            pieces[at] = head + (struct.pack("<QBQQQ", 256, 228, 0, at + node, 1) * 100 if level else leaf)
-        with disk.open("wb") as file:
-            for at, data in pieces.items():
-                file.seek(at)
-                file.write(data)
-            file.truncate(size)
-        with pytest.raises(UnmappedError, match="its trees make no sense"):
-            filesystem("btrfs").map(str(disk))
+    disk, node, size = tmp_path / "btrfs", 4096, 1 << 43
+    chunk = struct.pack("<QBQ QQQQIIIHH QQ16s", 256, 228, 0, size, 2, 65536, 2, 4096, 4096, 4096, 1, 0, 1, place, bytes(16))
+    superblock = bytearray(4096)
+    struct.pack_into("<QQQ", superblock, 0x50, MIB, MIB, 0)
+    struct.pack_into("<QIIIII", superblock, 0x88, 1, 4096, node, node, 4096, len(chunk))
+    struct.pack_into("<QQ", superblock, 0xC9, 1, size)
+    superblock[0x32B : 0x32B + len(chunk)] = chunk
+    pieces = {64 << 10: bytes(superblock)}
+    for level in range(7, -1, -1):
+        at = MIB + (7 - level) * node
+        head = bytes(48) + struct.pack("<Q24xQQIB", at, 1, 3, 100 if level else items, level)
+        leaf = struct.pack("<QBQII", 256, 228, 0, 3000, len(chunk) - 17).ljust(3000, b"\0") + chunk[17:]
+        pieces[at] = head + (struct.pack("<QBQQQ", 256, 228, 0, at + node, 1) * 100 if level else leaf)
+    with disk.open("wb") as file:
+        for at, data in pieces.items():
+            file.seek(at)
+            file.write(data)
+        file.truncate(size)
+    with pytest.raises(UnmappedError, match="its trees make no sense"):
+        filesystem("btrfs").map(str(disk))
+
+
+def test_hybrid_mbr_that_leads_beyond_what_it_can_say() -> None:
+    head = bytearray(SECTOR)
+    entries = ((0x83, 0xFFFFFFF0, 0xFFFFFFFF), (0xEE, 0xFFFFFFFF, 1))
+    for slot, (kind, start, sectors) in enumerate(entries):
+        struct.pack_into("<4xB3xII", head, 446 + 16 * slot, kind, start, sectors)
+    FrontMbr(bytes(head), lambda _span: 0).write(head, lambda _number: (0, 0), 1 << 20, 1 << 21)
+    assert struct.unpack_from("<4xB3xII", head, 446 + 16) == (0xEE, 0xFFFFFFFF, 1)
 
 
 @pytest.mark.parametrize(("lost", "instead"), [(b"stripes = ", b"strides = "), (b"extent_count = ", b"extent_reach = ")])

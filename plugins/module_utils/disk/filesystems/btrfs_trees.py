@@ -24,6 +24,7 @@ _KNOWN_FEATURES = 0x10FFF
 _CHUNKS_AT, _CHUNKS_MOST = 0x32B, 2048
 _NODE_SIZES = (4 << 10, 64 << 10)
 _HEADER = 101  # of a node
+_FARTHEST = 1 << 62  # the kernel can read no farther than 63 bits
 _EXTENT_TREE = 2
 _ROOT_ITEM, _EXTENT_ITEM, _METADATA_ITEM, _CHUNK_ITEM = 132, 168, 169, 228
 _ROOT_IN_ITEM = 176
@@ -166,6 +167,8 @@ class Trees:
         if kind & _STRIPED and stripes > 1:
             raise UnmappedError("its chunks are spread in a way that is not known here")
         found = [_stripe.unpack_from(data, _chunk.size + number * _stripe.size) for number in range(stripes)]
+        if any(offset + length > _FARTHEST for _number, offset, _uuid in found):
+            raise UnmappedError(_DAMAGED)
         if any(number != self._superblock.number for number, _offset, _uuid in found):
             raise UnmappedError("part of it is on another device")
         return _Chunk(address, length, tuple(offset for _number, offset, _uuid in found))
