@@ -128,7 +128,7 @@ resized:
   type: list
   elements: int
 signatures_removed:
-  description: Signatures of other software that were in free space, and are gone.
+  description: Signatures of other software that were in free space, and are gone; in check mode, those that would be removed.
   returned: success
   type: list
   elements: dict

@@ -111,7 +111,8 @@ table_differs:
   returned: with O(disk)
   type: bool
 signatures:
-  description: Signatures of other software in free space, such as that of a RAID of an earlier life of the disk.
+  description:
+    - Signatures of other software in free space, such as that of a RAID of an earlier life of the disk, at most the first 100.
   returned: with O(disk)
   type: list
   elements: dict

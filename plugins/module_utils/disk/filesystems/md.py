@@ -30,7 +30,7 @@ class Md(Filesystem):
 
     def map(self, device: str) -> Extents:
         """Return nothing: a mirror lacks its other half on each machine."""
-        raise UnmappedError("it is part of a RAID, which lacks its other parts wherever the image goes, if this disk has not all")
+        raise UnmappedError("it is part of a RAID, and of its parts on other disks the image has none")
 
     def member(self, device: str) -> Member | None:
         """Return which part it is, and how many make the whole readable."""
