@@ -85,6 +85,7 @@ fetched:
   elements: str
 """
 
+import math
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -154,6 +155,14 @@ def arrived(layout: Layout, mac: str) -> bool:
     return outcome is not None and bool(outcome.checkin or outcome.refused)
 
 
+def _waits_since(path: Path) -> float:
+    """Return when a check-in arrived; one that is judged at this moment does not wait."""
+    try:
+        return arrived_at(path)
+    except FileNotFoundError:
+        return math.inf
+
+
 def describe(layout: Layout, configuration: Configuration, mac: str, macs: list[str]) -> Server:
     """Return what this server has for the machine."""
     arming, now = load_arming(layout, mac), time.time()
@@ -162,7 +171,7 @@ def describe(layout: Layout, configuration: Configuration, mac: str, macs: list[
     expired = bool(history) and EXPIRED in history[-1]["note"]
     if arming is None:
         return Server(own_addresses(), scripts, expired=expired)
-    waiting = [path for path in layout.arrivals.glob(f"{arming.token}@*.json") if arrived_at(path) < now - UNJUDGED]
+    waiting = [path for path in layout.arrivals.glob(f"{arming.token}@*.json") if _waits_since(path) < now - UNJUDGED]
     ahead, target = arming.armed_at - now, configuration.targets.get(arming.target)
     files = target.files if target is not None else ()
     return Server(

@@ -208,7 +208,8 @@ STAGES = (
     Stage(
         "loader_refused",
         "its firmware has fetched the loader, and the loader does nothing",
-        "Secure Boot refuses a loader that is not signed: serve one that is, or switch Secure Boot off in its firmware",
+        "Secure Boot refuses a loader that is not signed: set the boot server up again, which serves Debian's signed one, or see"
+        " docs/secure-boot.md",
         lambda seen, _now: bool(seen.loaders) and seen.uefi,
         lambda seen: ", ".join(seen.loaders),
     ),
