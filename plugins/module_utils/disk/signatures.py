@@ -48,7 +48,7 @@ def signatures(device: Device, start: int, size: int) -> list[Signature]:
 
 
 def _listed(device: Device, start: int, size: int) -> Iterator[tuple[int, str]]:
-    """Yield what libblkid finds; what was found is hidden from it, so that it finds what that has hidden."""
+    """Yield what libblkid finds; each find is hidden from it, so that it finds what was behind."""
     library = _library()
     probe = ctypes.c_void_p(library.blkid_new_probe())
     # It moves the file's position, which threads would share.

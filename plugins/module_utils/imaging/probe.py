@@ -113,7 +113,7 @@ def measure_limits(device: Device, regions: Sequence[Region]) -> None:
         if not found.grows:
             continue
         with loop_device(device.path, region.start, region.size, device.sector_size) as loop:
-            # What no index can hold is no limit.
+            # A limit that no index can hold is none.
             region.size_max = min(found.largest(loop), LARGEST_SIZE)
             # Of what is captured whole, it is unknown what is in it, or not to be believed.
             if region.extents.total < region.size:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A new image is read back and deployed on paper before anything of it is stored: what nobody could deploy is not captured."""
+"""A new image is read back and deployed on paper before anything of it is stored, so that each image can be deployed."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class Trees:
     def used(self) -> Iterator[Extent]:
         """Yield where on the device each copy of each extent begins and ends.
 
-        Checksums are not looked at, which would take long here; what is damaged does not add up to what the superblock has.
+        Checksums are not looked at, which would take long here; damaged trees do not add up to what the superblock has.
         """
         total = 0
         for address, length in self._extents():

@@ -24,7 +24,7 @@ _LINEAR = -1
 
 
 class Md(Filesystem):
-    """A part of a RAID by Linux. What is in it is not looked at."""
+    """A part of a RAID by Linux. Nobody looks at its content."""
 
     names = ("linux_raid_member",)
 

@@ -181,7 +181,7 @@ class WorkDisk:
                 used = filesystem(kind).map(device)
         except UnmappedError:
             return
-        # What a capture takes along besides, at both ends, is no loss.
+        # A capture takes more along at both ends, which is no loss.
         spans = used.within(1 << 20, partition.size - 4096)
         with self.path.open("rb") as file:
             lost = sum(_hole(file, partition.start + offset, length) for offset, length in spans)
