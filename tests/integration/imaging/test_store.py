@@ -256,6 +256,8 @@ class TestPrune:
         assert result.chunks > 0
         assert chunks(store) == before
         assert not verify_store(store).hurt
+        # A Mac that looks into a share leaves such files there.
+        (store.root / "images/lab/1/._p1.caibx").write_bytes(b"a Mac")
         assert prune(store, grace=60) == type(result)()
         with pytest.raises(ReimageError, match="missing"):
             deploy(store, index, str(target))

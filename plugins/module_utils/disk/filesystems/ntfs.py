@@ -23,6 +23,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mappe
 _RESIZE = ("ntfsresize", "--force", "--force", "--no-progress-bar")
 _MIB = 1 << 20
 _MOST_CLUSTERS = (1 << 32) - 1
+_MOST_TIMES = 6  # each reads all that the volume says of its files
 _PROBE_SAYS_HIBERNATED, _PROBE_SAYS_UNCLEAN = 14, 15
 
 
@@ -50,7 +51,9 @@ class Ntfs(Mapped):
     def smallest(self, device: str) -> int:
         """Return what ntfsresize says that it could do; where it refuses that after all, more room is tried."""
         least, size = super().smallest(device), size_of(device)
-        while least < size:
+        for _time in range(_MOST_TIMES):
+            if least >= size:
+                break
             try:
                 run([*_RESIZE, "--no-action", "--size", str(least), device], timeout=LONG)
             except CommandError:

@@ -139,7 +139,7 @@ def _needs(store: PathStore, folders: Iterable[Path]) -> _Needs:
         try:
             index = parse(files.read(INDEX, largest(INDEX)), INDEX)
             tables = {region.file for region in index.partitions}
-            if not tables or tables != {path.name for path in folder.glob("*.caibx")}:
+            if not tables or tables != {path.name for path in folder.glob("p*.caibx")}:
                 raise DamagedError(f"its {INDEX} does not name the chunk tables that it has")
             for region in index.partitions:
                 needs.chunks.update(f"{identifier.hex()}.cacnk" for identifier in read_ids(files, index, region))
