@@ -77,7 +77,7 @@ def volumes(disk: str, start: int, size: int) -> list[tuple[int, int]]:
         return []
     first, extent = _number(text, "pe_start"), _number(text, "extent_size")
     spans = [_span(segments[0], first, extent) for _name, segments in _volumes(text) if len(segments) == 1]
-    return [span for span in spans if span and span[0] + span[1] <= size]
+    return [span for span in spans if span and 0 < span[1] <= size - span[0]]
 
 
 def _dump(kind: str, disk: str, start: int, size: int) -> str:

@@ -28,6 +28,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.mappe
 from ansible_collections.reimage.lab.plugins.module_utils.disk.filesystems.registry import FILESYSTEMS, filesystem
 from ansible_collections.reimage.lab.plugins.module_utils.disk.front_mbr import FrontMbr
 from ansible_collections.reimage.lab.plugins.module_utils.disk.gpt import from_backup
+from ansible_collections.reimage.lab.plugins.module_utils.disk.lvm import volumes
 from ansible_collections.reimage.lab.plugins.module_utils.errors import ReimageError
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.capture import capture
 from ansible_collections.reimage.lab.plugins.module_utils.imaging.foreign.transfer import export_image, import_image
@@ -331,9 +332,8 @@ def test_hybrid_mbr_that_leads_beyond_what_it_can_say() -> None:
     assert struct.unpack_from("<4xB3xII", head, 446 + 16) == (0xEE, 0xFFFFFFFF, 1)
 
 
-@pytest.mark.parametrize(("lost", "instead"), [(b"stripes = ", b"strides = "), (b"extent_count = ", b"extent_reach = ")])
-def test_logical_volume_that_does_not_say_where_it_is(material: Path, tmp_path: Path, lost: bytes, instead: bytes) -> None:
-    disk = tmp_path / "lvm"
+def described(material: Path, disk: Path, lost: bytes, instead: bytes) -> Path:
+    """Make a disk whose LVM describes itself in other words of the same length."""
     data = bytearray((material / "lvm").read_bytes())
     area = 2048 * SECTOR + 4096
     offset, size = struct.unpack_from("<QQ", data, area + 40)
@@ -342,7 +342,20 @@ def test_logical_volume_that_does_not_say_where_it_is(material: Path, tmp_path: 
     struct.pack_into("<QQI", data, area + 40, offset, size, lvm_crc(text))
     struct.pack_into("<I", data, area, lvm_crc(data[area + 4 : area + SECTOR]))
     disk.write_bytes(data)
+    return disk
+
+
+@pytest.mark.parametrize(("lost", "instead"), [(b"stripes = ", b"strides = "), (b"extent_count = ", b"extent_reach = ")])
+def test_logical_volume_that_does_not_say_where_it_is(material: Path, tmp_path: Path, lost: bytes, instead: bytes) -> None:
+    disk = described(material, tmp_path / "lvm", lost, instead)
     assert "or its description makes no sense" in take(PathStore(tmp_path / "store"), disk, folder=False)
+
+
+def test_logical_volume_without_a_size_is_not_looked_at(material: Path, tmp_path: Path) -> None:
+    """libblkid would take no size for all that is behind."""
+    place = (2048 * SECTOR, 16384 * SECTOR)
+    assert len(volumes(str(described(material, tmp_path / "sound", b"", b"")), *place)) == 2
+    assert volumes(str(described(material, tmp_path / "lvm", b"extent_size = 2048", b"extent_size = 0000")), *place) == []
 
 
 CASES: list[tuple[str, Mutation, int]] = [
