@@ -24,6 +24,7 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.index import L
 
 _EXTENDED = ("5", "f", "85")
 # Windows' dynamic disks (LDM): the metadata and the volumes, and the only type of such an MBR.
+_USUAL_HEAD = 4 << 20  # boot loaders of PCs need less
 _DYNAMIC = ("5808C8AA-7E8F-42E0-85D2-E1E90434CFB3", "AF9B60A0-1431-4F62-BC68-3311714A69AD", "42")
 
 
@@ -90,6 +91,11 @@ def _head(device: Device, label: str, partitions: Sequence[TableEntry], warnings
         warnings.append(
             f"disk {device.path}: the bytes {LARGEST_HEAD} to {first}, before the first partition, are not in the image: a boot"
             " loader that keeps something there does not work on other disks"
+        )
+    if head[_USUAL_HEAD:].strip(b"\0"):
+        warnings.append(
+            f"disk {device.path}: all {len(head)} bytes before the first partition are in the image, since a boot loader may be"
+            " there; if they are left from a partition that was deleted, fill them with zeros and capture again"
         )
     if label == "gpt":
         try:
