@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,41 @@ def test_names_that_differ_in_case_only_are_one_key(hive: bytes) -> None:
     opened = hives.Hive(again, "SYSTEM")
     assert [name for name in opened.children("") if name.startswith("G")] == ["Größe"]
     assert opened.values("größe") == {"a": (4, b"\2\0\0\0")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (b"key 30", b"KEY 31", "holds 'KEY 31' twice"),
+        (b"key 30", b"key 39", "is not in order: 'KEY 39' stands before 'KEY 31'"),
+        (b"Setup", b"Alpha", "is not in order: 'SELECT' stands before 'ALPHA'"),
+    ],
+)
+def test_keys_that_windows_would_find_by_chance_are_refused(
+    hive: bytes, tmp_path: Path, old: bytes, new: bytes, said: str
+) -> None:
+    """They are found wherever they stand: the key that is changed is another one."""
+    assert hive.count(old) == 1
+    file = tmp_path / CONFIG / "SYSTEM"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(hive.replace(old, new))
+    with pytest.raises(IdentityError, match=f"the key '.*' {said}: on the master, export that key"):
+        merge(Volume(tmp_path), [Change(r"HKLM\SYSTEM\Lab", values={"a": (4, bytes(4))})])
+    assert file.read_bytes() == hive.replace(old, new)
+
+
+def test_letters_are_compared_as_windows_does(tmp_path: Path) -> None:
+    """The table is the one that mkntfs puts on a volume for Windows. Letters of later Unicodes are beyond it."""
+    volume = tmp_path / "volume"
+    with volume.open("wb") as file:
+        file.truncate(4 << 20)
+    subprocess.run(["mkntfs", "-F", "-Q", "-q", str(volume)], check=True, capture_output=True)
+    table = subprocess.run(["ntfscat", "-i", "10", str(volume)], check=True, capture_output=True).stdout
+    units = struct.unpack("<65536H", table)
+    later = {*range(0x23F, 0x370), 0x3F3, *range(0x525, 0x600), *range(0x1000, 0x10000)}
+    wrong = [chr(unit) for unit in range(65536) if ord(hive_file.upper(chr(unit))) != units[unit]]
+    assert [letter for letter in wrong if units[ord(letter)] != ord(letter)] == []
+    assert [letter for letter in wrong if ord(letter) not in later] == []
 
 
 def test_big_values_are_refused_where_the_format_has_blocks_for_them(hive: bytes) -> None:

@@ -83,18 +83,17 @@ def sort_keys(data: bytearray, key: int) -> None:
         if kind == b"lh":
             struct.pack_into("<I", data, place + 4, _hash(name))
         elif kind == b"lf":
-            data[place + 4 : place + 8] = bytes(unit if unit < 256 else 0 for unit in name[:4]).ljust(4, b"\0")
+            data[place + 4 : place + 8] = bytes(ord(unit) if ord(unit) < 256 else 0 for unit in name[:4]).ljust(4, b"\0")
 
 
 def upper(letter: str) -> str:
-    """Return a character as Windows compares it: in upper case if that is one character too."""
-    found = letter.upper()
-    # No letter beyond ASCII becomes one of ASCII, as the dotless i does for Python.
-    return found if len(found) == 1 and found.isascii() == letter.isascii() else letter
+    """Return a character as Windows compares it: in upper case if that is one character whose lower case it is."""
+    # So the sharp s, the dotless i, the micro sign and the final sigma stay. A few Greek letters have a title case only.
+    return next((one for one in (letter.upper(), letter.title()) if len(one) == 1 and one.lower() == letter), letter)
 
 
-def _hash(name: list[int]) -> int:
-    return reduce(lambda total, unit: (total * 37 + unit) & 0xFFFFFFFF, name, 0)
+def _hash(name: str) -> int:
+    return reduce(lambda total, unit: (total * 37 + ord(unit)) & 0xFFFFFFFF, name, 0)
 
 
 def _bins(data: bytes | bytearray, size: int) -> Iterator[tuple[int, int]]:
@@ -154,13 +153,15 @@ class _Walk:
             else:
                 yield kind, place
 
-    def name(self, offset: int) -> list[int]:
-        """Return the name of a key in upper case, in units of UTF-16."""
+    def name(self, offset: int) -> str:
+        """Return the name of a key in upper case, each unit of UTF-16 as one character."""
         key = self.cell(offset, b"nk", 76)
         raw = key[76 : 76 + struct.unpack_from("<H", key, 72)[0]]
-        latin = struct.unpack_from("<H", key, 2)[0] & _NAME_IS_LATIN
-        units = raw if latin else struct.unpack(f"<{len(raw) // 2}H", raw[: len(raw) // 2 * 2])
-        return [ord(upper(chr(unit))) for unit in units]
+        if struct.unpack_from("<H", key, 2)[0] & _NAME_IS_LATIN:
+            if raw.isascii():  # nearly all are, and this is far faster
+                return raw.decode("ascii").upper()
+            return "".join(upper(chr(unit)) for unit in raw)
+        return "".join(upper(chr(unit)) for (unit,) in struct.iter_unpack("<H", raw[: len(raw) // 2 * 2]))
 
     def _read_bin(self, start: int, length: int) -> None:
         place, end = start + 32, start + length
@@ -190,7 +191,26 @@ class _Walk:
         below = [struct.unpack_from("<I", self._data, place)[0] for _kind, place in self.slots(key_list)] if keys else []
         if len(below) != keys:
             raise DamagedError(f"the key at {offset} should have {keys} keys, and has {len(below)}")
+        self._check_order(offset, [self.name(one) for one in below])
         return below
+
+    def _check_order(self, key: int, names: list[str]) -> None:
+        """Refuse keys among which Windows, which looks for one by halves, would find one or not by chance."""
+        for first, second in zip(names, names[1:]):
+            if first >= second:
+                fault = f"holds {first!r} twice" if first == second else f"is not in order: {first!r} stands before {second!r}"
+                raise DamagedError(
+                    f"the key {self._path(key)!r} {fault}: on the master, export that key, delete it, import it again, and"
+                    " capture the master anew"
+                )
+
+    def _path(self, key: int) -> str:
+        """Return where a key is that was reached from the root."""
+        names: list[str] = []
+        while key != self._root:
+            names.insert(0, self.name(key))
+            (key,) = struct.unpack_from("<I", self.cell(key), 16)
+        return "\\".join(names)
 
     def _value(self, offset: int) -> None:
         name_length, length, place = struct.unpack_from("<HII", self.cell(offset, b"vk", 20), 2)
