@@ -371,11 +371,29 @@ class TestXp:
             ({"join": {"offline_blob": "AAAA"}}, "offline"),
             ({"time_zone": "Yukon Standard Time"}, "does not know"),
             ({"organization": "Schule Köln"}, "ASCII"),
+            ({"locale": "de-AT"}, r"^locale: .* template with \[RegionalSettings\]"),
+            ({"region": "de-CH"}, "^region: .* template"),
+            ({"keyboard": "0407:00000407"}, "^keyboard: .* template"),
+            ({"ui_language": "de-DE"}, "^ui_language: .* template"),
+            ({"accounts": [{"name": "technician", "password": PASSWORD}]}, "'technician'"),
+            ({"specialize_commands": ["net start x"]}, "^specialize_commands: .* first_logon_commands"),
+            ({"remoting": "winrm"}, "^remoting: "),
+            ({"remoting": "ssh"}, "^remoting: "),
+            ({"ssh_keys": ["ssh-ed25519 AAAA"]}, "^ssh_keys: "),
+            ({"device_encryption": True}, "^device_encryption: "),
+            ({"interfaces": [{"mac": "52:54:00:00:00:01", "addresses": ["192.0.2.7/24"]}]}, "^interfaces: .* template"),
         ],
     )
-    def test_what_xp_does_not_have_is_refused(self, xp: Path, more: dict[str, Any], said: str) -> None:
+    @pytest.mark.parametrize("own", ["", "[Unattended]\r\n"])
+    def test_what_xp_does_not_have_is_refused(self, xp: Path, more: dict[str, Any], said: str, own: str) -> None:
+        before = digests(xp)
         with pytest.raises(IdentityError, match=said):
-            inject(Volume(xp), self.wanted(**more))
+            inject(Volume(xp), self.wanted(**more), own)
+        assert digests(xp) == before
+
+    def test_what_xp_is_anyway_may_be_declared(self, xp: Path) -> None:
+        inject(Volume(xp), self.wanted(remoting="none", device_encryption=False))
+        assert (xp / "Sysprep/sysprep.inf").exists()
 
 
 class TestRegistry:

@@ -10,6 +10,7 @@ Source: Microsoft, Windows XP Service Pack 2 deployment tools, C(ref.chm).
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import Sequence
 
 from ansible_collections.reimage.lab.plugins.module_utils.identity.errors import IdentityError
@@ -18,6 +19,14 @@ from ansible_collections.reimage.lab.plugins.module_utils.identity.windows.time_
 
 FILE = "Sysprep/sysprep.inf"
 DRIVERS_LONGEST = 4096  # characters: Microsoft, KB 312535
+# All that the file can say. Whatever else is declared, now or in times to come, is refused rather than dropped.
+_WRITTEN = "|computer_name|time_zone|product_key|join|accounts|auto_logon|first_logon_commands|drivers|full_name|organization|"
+_NOTHING_TO_DO = (("remoting", "none"), ("device_encryption", False))
+_INSTEAD = {
+    "interfaces": "use a template",
+    **dict.fromkeys(("locale", "region", "keyboard", "ui_language"), "use a template with [RegionalSettings]"),
+    "specialize_commands": "use first_logon_commands, or cmdlines.txt on the master",
+}
 _SECTION = re.compile(r"\s*\[([^\]]+)\]\s*")
 _COMMAND = re.compile(r"(?i)\s*Command(\d{1,9})\s*=")
 
@@ -29,6 +38,7 @@ def render(answers: Answers, template: str = "", driver_folders: Sequence[str] =
     :raises IdentityError: Something is declared that Windows XP does not have, or cannot be written in ASCII.
     """
     lines = template.replace("\r\n", "\n").rstrip("\n").split("\n") if template.strip() else []
+    _check(answers)
     declared = _declared(answers, driver_folders, own=not lines)
     if answers.join.declared:
         _remove(lines, "Identification")
@@ -41,11 +51,23 @@ def render(answers: Answers, template: str = "", driver_folders: Sequence[str] =
     return text
 
 
+def _check(answers: Answers) -> None:
+    """Refuse what would be dropped."""
+    for one in fields(Answers):
+        value = getattr(answers, one.name)
+        if value and f"|{one.name}|" not in _WRITTEN and (one.name, value) not in _NOTHING_TO_DO:
+            instead = _INSTEAD.get(one.name, "leave it out, and prepare the master so")
+            raise IdentityError(f"{one.name}: Windows XP and Server 2003 cannot be told so in sysprep.inf: {instead}")
+    other = next((account.name for account in answers.accounts if not account.built_in), None)
+    if other:
+        raise IdentityError(
+            f"accounts: Windows XP and Server 2003 take the password of Administrator only: make {other!r} on the master"
+        )
+
+
 def _declared(answers: Answers, driver_folders: Sequence[str], *, own: bool) -> list[tuple[str, str, str]]:
     if answers.join.offline_blob:
         raise IdentityError("join: Windows XP cannot join a domain offline: use domain, username and password")
-    if answers.interfaces:
-        raise IdentityError("interfaces: Windows XP cannot be told addresses by MAC address in sysprep.inf: use a template")
     found: list[tuple[str, str, str]] = []
     if own:
         found += [
@@ -85,12 +107,11 @@ def _driver_path(folders: Sequence[str]) -> str:
 
 
 def _accounts(answers: Answers) -> list[tuple[str, str, str]]:
-    """Windows XP takes the administrator's password only; other accounts are made by commands."""
-    admin = next((one for one in answers.accounts if one.name.lower() == "administrator"), None)
-    if not admin:
+    if not answers.accounts:
         return []
+    (admin,) = answers.accounts
     found = [("GuiUnattended", "AdminPassword", _quoted(admin.password)), ("GuiUnattended", "EncryptedAdminPassword", "No")]
-    if answers.auto_logon and answers.auto_logon.account.lower() == "administrator":
+    if answers.auto_logon:
         found += [("GuiUnattended", "AutoLogon", "Yes"), ("GuiUnattended", "AutoLogonCount", str(answers.auto_logon.count))]
     return found
 
