@@ -21,7 +21,7 @@ NONE, SZ, EXPAND_SZ, BINARY, DWORD, MULTI_SZ, QWORD = 0, 1, 2, 3, 4, 7, 11
 NAMES = {"none": NONE, "string": SZ, "expand": EXPAND_SZ, "binary": BINARY, "dword": DWORD, "multi": MULTI_SZ, "qword": QWORD}
 HEADER = "Windows Registry Editor Version 5.00\n\n"
 _HEADERS = ("Windows Registry Editor Version 5.00", "REGEDIT4")
-# A comment begins at a semicolon; behind a number sign only if the line begins with it.
+# A comment begins at a semicolon; at a number sign only where a line begins that does not continue another.
 _VALUE = re.compile(r'(?:@|"(?P<name>(?:[^"\\]|\\.)*)")[ \t]*=(?P<data>.*)')
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t]*(?:;.*)?')
 _DWORD = re.compile(r"dword:[ \t]*([0-9a-f]{1,8})", re.IGNORECASE)
@@ -154,7 +154,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     joined, start = "", 0
     for number, raw in enumerate(_END_OF_LINE.split(text), 1):
         line = raw.strip(_SPACE)
-        if not line or line[0] in ";#" or line in _HEADERS:
+        if not line or line[0] == ";" or (line[0] == "#" and not joined) or line in _HEADERS:
             continue
         if not joined:
             start = number

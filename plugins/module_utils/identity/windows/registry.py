@@ -137,5 +137,5 @@ def _only(values: dict[str, Value] | None, change: Change) -> dict[str, Value] |
     """Return the values that a change is about."""
     if values is None or change.delete:
         return values
-    names = {name.lower() for name in change.values}
-    return {name: value for name, value in values.items() if name.lower() in names}
+    names = {hives.folded(name) for name in change.values}
+    return {name: value for name, value in values.items() if hives.folded(name) in names}

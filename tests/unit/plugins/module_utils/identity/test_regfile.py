@@ -57,6 +57,7 @@ def test_value(line: str, value: regfile.Value | None) -> None:
         '"a"=dword:1_0',
         '"a"=dword:00000003#comment',
         '"a"="text"#comment',
+        '"a"=hex(7):4c,00,\\\r\n  #comment\r\n  63,00,00,00',
         '"a"="text',
         '"a"="foo"bar"',
         '"a"=hex:100',
