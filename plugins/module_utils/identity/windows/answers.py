@@ -296,3 +296,5 @@ def _check_account(account: Account, computer_name: str) -> None:
         raise IdentityError(f"accounts: {name!r} is the name of the computer too, which Windows refuses")
     if not account.password:
         raise IdentityError(f"accounts: {name!r} needs a password")
+    if account.built_in and (account.display_name or account.group.lower() != "administrators"):
+        raise IdentityError(f"accounts: {name!r} is made by Windows and gets a password only: leave display_name and group out")

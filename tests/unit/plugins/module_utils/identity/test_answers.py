@@ -67,6 +67,8 @@ def test_names_that_a_computer_cannot_have(name: str) -> None:
         ({"accounts": [ACCOUNT, {**ACCOUNT, "name": "TECHNICIAN"}]}, "declared twice"),
         ({"accounts": [{**ACCOUNT, "name": "a/b"}]}, "accounts: 'a/b'"),
         ({"accounts": [{**ACCOUNT, "password": ""}]}, "needs a password"),
+        ({"accounts": [{**ACCOUNT, "name": "Administrator", "display_name": "Chief"}]}, "leave display_name and group out"),
+        ({"accounts": [{**ACCOUNT, "name": "administrator", "group": "Users"}]}, "leave display_name and group out"),
         ({"join": {"workgroup": "LAB", "domain": "lab.test"}}, "not in both"),
         ({"join": {"domain": "lab.test"}}, "needs username and password"),
         ({"join": {"offline_blob": "AA", "username": "joiner"}}, "needs no credentials"),
