@@ -51,7 +51,10 @@ test-unit: setup ## Run the tests that need seconds and no root
 test-integration: setup ## Run the tests that need root: real disks, tools and servers
 	pytest -q tests/integration
 
-test: setup ## Run all tests: unit, integration, molecule and the whole virtual lab
+test-firmware: setup ## Boot PCs by UEFI HTTP boot, with Secure Boot on and off, and with a kernel that must be refused
+	pytest -q -m firmware tests/integration/boot
+
+test: setup ## Run the unit and integration tests, molecule, and the whole virtual lab
 	pytest -q -n 2 tests/e2e tests/integration tests/unit
 
 fuzz: setup ## Change disks, folders and disk files in thousands of ways and try to import them (REIMAGE_FUZZ, REIMAGE_FUZZ_SEED)
@@ -69,4 +72,4 @@ clean: ## Take the lab away and delete everything under var/
 	if test -d $(VENV); then $(MAKE) lab-down; fi
 	rm -rf var
 
-.PHONY: help setup demo lab lab-down lock lint test test-unit test-integration fuzz bench bench-boot clean
+.PHONY: help setup demo lab lab-down lock lint test test-unit test-integration test-firmware fuzz bench bench-boot clean

@@ -26,6 +26,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.lab.pc import Definiti
 
 from .conftest import LOADERS, PROJECT, PROXY, WebServer, fetch_loaders, render
 
+pytestmark = pytest.mark.firmware
+
 NETWORK = PROJECT / "roles/virtual_lab/files/network"
 PREFIX = f"fw-{os.getpid()}"
 LAB = f"{PREFIX}-lab"

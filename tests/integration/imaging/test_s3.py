@@ -195,7 +195,7 @@ def test_missing_library_is_one_error_that_says_what_to_install(monkeypatch: pyt
     ("url", "access", "said"),
     [
         ("s3+https://server", NOBODY, "name server and bucket"),
-        ("s3+https:///bucket", NOBODY, "name server and bucket"),
+        ("s3+https:///bucket", NOBODY, "name a server and a folder"),
         ("s3+https://server/bucket", Access(KEY, ""), "belong together"),
         (f"s3+https://{KEY}:{SECRET}@server/bucket", NOBODY, r"s3\+https://\.\.\.@server/bucket: user and password"),
         (f"https://user:{SECRET}@server/store", NOBODY, "user and password do not belong into an address"),

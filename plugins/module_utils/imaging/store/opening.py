@@ -68,4 +68,6 @@ def _refuse_malformed(url: str) -> None:
     except ValueError as error:
         raise ImagingError(f"store {url}: this is no address: {error}") from error
     if not complete or parts.query or parts.fragment:
-        raise ImagingError(f"store {url}: an address is that of a folder on a server, such as https://images.example.org/store")
+        raise ImagingError(
+            f"store {url}: name a server and a folder, and no query, as in {parts.scheme}://images.example.org/store"
+        )

@@ -21,8 +21,8 @@ from ansible_collections.reimage.lab.plugins.module_utils.imaging.store.opening 
         ("http://server:port/store", "this is no address: Port could not be cast"),
         ("http://server:99999/store", "this is no address: Port out of range"),
         ("http://[::1/store", "this is no address: Invalid IPv6 URL"),
-        ("http:///store", "an address is that of a folder on a server"),
-        ("http://server/store?name=lab", "an address is that of a folder on a server"),
+        ("http:///store", "name a server and a folder, and no query"),
+        ("http://server/store?name=lab", "name a server and a folder, and no query"),
     ],
 )
 def test_address_that_no_server_can_be_asked_for(url: str, said: str) -> None:
