@@ -48,7 +48,8 @@ class Fat(Filesystem):
         except UnmappedError:
             return None
         sound = _SOUND[layout.bits]
-        if [*layout.entries(device, 2)][1] & sound == sound:
+        _media, state = layout.entries(device, 2)
+        if state & sound == sound:
             return None
         return Unfit(DIRTY, "was not unmounted cleanly: on the master run chkdsk /f or fsck.fat -a, and shut it down")
 
