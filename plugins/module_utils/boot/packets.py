@@ -51,7 +51,6 @@ class Tftp:
 
     at: float
     source: str
-    target: str
     error: bool
     text: str
 
@@ -62,7 +61,6 @@ class Knock:
 
     at: float
     source: str
-    target: str
 
 
 @dataclass
@@ -134,10 +132,10 @@ def _packet(found: Capture, at: float, frame: bytes, header: int, protocol: int)
     packet = frame[header:]
     if kind != b"\x08\x00" or packet[0] >> 4 != 4 or int.from_bytes(packet[6:8], "big") & 0x1FFF:
         return
-    source, target = (str(ipaddress.IPv4Address(packet[start : start + 4])) for start in (12, 16))
+    source = str(ipaddress.IPv4Address(packet[12:16]))
     inner = packet[(packet[0] & 15) * 4 :]
     if packet[9] == 6:
-        found.knocks.append(Knock(at, source, target))
+        found.knocks.append(Knock(at, source))
         return
     ports = set(struct.unpack("!HH", inner[:4]))
     payload = inner[8:]
@@ -146,7 +144,7 @@ def _packet(found: Capture, at: float, frame: bytes, header: int, protocol: int)
     elif payload[:2] in (b"\0\1", b"\0\5"):
         error = payload[1] == 5
         text = payload[4 if error else 2 :].split(b"\0")[0]
-        found.tftp.append(Tftp(at, source, target, error, printable(text.decode(errors="replace"), 200)))
+        found.tftp.append(Tftp(at, source, error, printable(text.decode(errors="replace"), 200)))
 
 
 def _dhcp(at: float, source: str, payload: bytes) -> Dhcp:
